@@ -1,0 +1,42 @@
+"""Input checks shared by the public functions: one template for every error message."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def fail(argument: str, wanted: str, got: object) -> None:
+    """Raise the book's one kind of input error: the argument, what was wanted, what came."""
+    raise ValueError(f"{argument}: wanted {wanted}, got {got}")
+
+
+def check_float(argument: str, value: Tensor, n_dims: int | None = None) -> None:
+    """Require a finite floating-point tensor, of `n_dims` dimensions where given."""
+    if not isinstance(value, Tensor):
+        fail(argument, "a torch tensor", type(value).__name__)
+    if not value.is_floating_point():
+        fail(argument, "a floating-point tensor", f"dtype {value.dtype}")
+    if n_dims is not None and value.ndim != n_dims:
+        fail(argument, f"a tensor of {n_dims} dimensions", f"shape {tuple(value.shape)}")
+    if not torch.isfinite(value).all():
+        fail(argument, "finite numbers", "NaN or infinity")
+
+
+def check_batch(argument: str, value: Tensor, n_features: int | None = None) -> None:
+    """Require a finite float matrix (batch, features), with `n_features` columns where given."""
+    check_float(argument, value, n_dims=2)
+    if n_features is not None and value.shape[1] != n_features:
+        fail(argument, f"{n_features} columns", f"shape {tuple(value.shape)}")
+
+
+def check_at_least(argument: str, value: int, minimum: int) -> None:
+    """Require an integer of at least `minimum`."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+        fail(argument, f"an integer of at least {minimum}", repr(value))
+
+
+def check_in(argument: str, value: object, choices: tuple[object, ...]) -> None:
+    """Require one of `choices`."""
+    if value not in choices:
+        fail(argument, "one of " + ", ".join(map(repr, choices)), repr(value))

@@ -1,0 +1,189 @@
+"""Monte Carlo estimators: averages with their errors, importance weights, gradients."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Generator, Tensor
+
+from vaebook._checks import check_at_least, check_float, fail
+from vaebook.gaussian import log_normal
+
+
+class Estimate(NamedTuple):
+    """A Monte Carlo average and its standard error, in the unit of what was averaged."""
+
+    value: Tensor
+    standard_error: Tensor
+
+
+def monte_carlo(values: Float[Tensor, "..."], dim: int = 0) -> Estimate:
+    """Average independent samples, with the standard error of that average.
+
+    Equation ``eq-monte-carlo-error`` of the book.
+
+    Parameters
+    ----------
+    values
+        Independent samples along `dim`, at least two.
+    dim
+        The dimension to average over.
+
+    Returns
+    -------
+    Estimate
+        Mean, and sample standard deviation over the square root of the number of samples.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two samples or a value is not finite.
+    """
+    check_float("values", values)
+    if values.ndim == 0 or values.shape[dim] < 2:
+        fail("values", f"at least 2 samples along dimension {dim}", tuple(values.shape))
+    return Estimate(values.mean(dim), values.std(dim) / math.sqrt(values.shape[dim]))
+
+
+def log_mean_exp(log_values: Float[Tensor, "..."], dim: int = 0) -> Float[Tensor, "..."]:
+    r"""Logarithm of an average, from logarithms, without overflow.
+
+    Equation ``def-log-mean-exp`` of the book.
+
+    Parameters
+    ----------
+    log_values
+        Logarithms of what is averaged; :math:`-\infty` stands for zero.
+    dim
+        The dimension to average over (the samples, never the data).
+
+    Returns
+    -------
+    Tensor
+        :math:`\log \frac1k \sum_i e^{v_i}`.
+    """
+    return torch.logsumexp(log_values, dim) - math.log(log_values.shape[dim])
+
+
+def effective_sample_size(log_weights: Float[Tensor, "..."], dim: int = 0) -> Float[Tensor, "..."]:
+    r"""Effective number of samples behind an importance-weighted average (Kish).
+
+    Equation ``def-effective-sample-size`` of the book.
+
+    Parameters
+    ----------
+    log_weights
+        Logarithms of the weights, up to a common constant.
+    dim
+        The dimension of the samples.
+
+    Returns
+    -------
+    Tensor
+        :math:`(\sum_i w_i)^2 / \sum_i w_i^2`, between 1 and the number of samples.
+    """
+    return torch.exp(2 * torch.logsumexp(log_weights, dim) - torch.logsumexp(2 * log_weights, dim))
+
+
+Integrand = Callable[[Tensor], Tensor]
+
+
+def reparameterized_gradient(
+    f: Integrand,
+    mean: Float[Tensor, " d"],
+    log_var: Float[Tensor, " d"],
+    n_samples: int,
+    generator: Generator | None = None,
+) -> Float[Tensor, "n_samples 2 d"]:
+    r"""Samples of the reparameterised gradient of :math:`E_{z \sim q}[f(z)]`.
+
+    Equation ``eq-reparameterized-gradient`` of the book: differentiate
+    :math:`f(\mu + \sigma\epsilon)` for fixed noise :math:`\epsilon`.
+
+    Parameters
+    ----------
+    f
+        Differentiable function from points, shape (n, d), to values, shape (n,).
+    mean, log_var
+        Mean and log-variance of the diagonal Gaussian :math:`q`, shape (d,).
+    n_samples
+        Number of noise samples.
+    generator
+        Source of randomness; torch's own if None.
+
+    Returns
+    -------
+    Tensor
+        One gradient a sample, shape (n_samples, 2, d): by the mean, then by the log-variance.
+        Average them (:func:`monte_carlo`) for the estimate.
+    """
+    _check_gaussian(mean, log_var, n_samples)
+    noise = _noise(mean, n_samples, generator)
+    parameters = torch.stack([mean, log_var]).detach().expand(n_samples, -1, -1)
+    parameters = parameters.clone().requires_grad_()
+    z = parameters[:, 0] + torch.exp(0.5 * parameters[:, 1]) * noise
+    (gradient,) = torch.autograd.grad(f(z).sum(), parameters)
+    return gradient
+
+
+def score_function_gradient(
+    f: Integrand,
+    mean: Float[Tensor, " d"],
+    log_var: Float[Tensor, " d"],
+    n_samples: int,
+    generator: Generator | None = None,
+    baseline: float = 0.0,
+) -> Float[Tensor, "n_samples 2 d"]:
+    r"""Samples of the score-function gradient of :math:`E_{z \sim q}[f(z)]`.
+
+    Equation ``eq-score-function-gradient`` of the book:
+    :math:`(f(z) - b)\, \nabla \log q(z)`, which needs no derivative of :math:`f` [1]_.
+
+    Parameters
+    ----------
+    f
+        Function from points, shape (n, d), to values, shape (n,).
+    mean, log_var
+        Mean and log-variance of the diagonal Gaussian :math:`q`, shape (d,).
+    n_samples
+        Number of samples of z.
+    generator
+        Source of randomness; torch's own if None.
+    baseline
+        Constant :math:`b` subtracted from `f`: changes the variance, not the mean.
+
+    Returns
+    -------
+    Tensor
+        One gradient a sample, shape (n_samples, 2, d): by the mean, then by the log-variance.
+
+    References
+    ----------
+    .. [1] R. J. Williams (1992), Simple statistical gradient-following algorithms for
+       connectionist reinforcement learning, Machine Learning 8.
+    """
+    _check_gaussian(mean, log_var, n_samples)
+    z = mean + torch.exp(0.5 * log_var) * _noise(mean, n_samples, generator)
+    parameters = torch.stack([mean, log_var]).detach().expand(n_samples, -1, -1)
+    parameters = parameters.clone().requires_grad_()
+    log_q = log_normal(z.detach(), parameters[:, 0], parameters[:, 1])
+    (score,) = torch.autograd.grad(log_q.sum(), parameters)
+    with torch.no_grad():
+        return (f(z) - baseline)[:, None, None] * score
+
+
+def _noise(mean: Tensor, n_samples: int, generator: Generator | None) -> Tensor:
+    kind = {"dtype": mean.dtype, "device": mean.device}
+    return torch.randn(n_samples, *mean.shape, generator=generator, **kind)
+
+
+def _check_gaussian(mean: Tensor, log_var: Tensor, n_samples: int) -> None:
+    check_float("mean", mean, n_dims=1)
+    check_float("log_var", log_var, n_dims=1)
+    if mean.shape != log_var.shape:
+        fail("log_var", f"the shape of mean, {tuple(mean.shape)}", tuple(log_var.shape))
+    check_at_least("n_samples", n_samples, 1)

@@ -1,0 +1,267 @@
+"""Gaussian densities, their Kullback-Leibler divergences, and the linear-Gaussian model."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Generator, Tensor
+
+from vaebook._checks import check_at_least, check_batch, check_float, fail
+
+LOG_2PI = math.log(2 * math.pi)
+
+
+def log_normal(
+    x: Float[Tensor, "*batch d"],
+    mean: Float[Tensor, "*#batch d"],
+    log_var: Float[Tensor, "*#batch d"],
+) -> Float[Tensor, "*batch"]:
+    r"""Log-density of a Gaussian with a diagonal covariance.
+
+    Equation ``def-diagonal-gaussian`` of the book, summed over the last dimension.
+
+    Parameters
+    ----------
+    x
+        Points, shape (..., d).
+    mean, log_var
+        Means and logarithms of the variances; broadcast against `x`.
+
+    Returns
+    -------
+    Tensor
+        :math:`\log \mathcal N(x; \mu, \operatorname{diag} e^{\text{log\_var}})`, shape (...), nats.
+    """
+    return -0.5 * (LOG_2PI + log_var + (x - mean).square() * torch.exp(-log_var)).sum(-1)
+
+
+def kl_to_standard_normal(
+    mean: Float[Tensor, "*batch d"], log_var: Float[Tensor, "*batch d"]
+) -> Float[Tensor, "*batch"]:
+    r"""Divergence of a diagonal Gaussian from the standard normal.
+
+    Equation ``eq-kl-standard-normal`` of the book.
+
+    Parameters
+    ----------
+    mean, log_var
+        Means and logarithms of the variances of :math:`q`, shape (..., d).
+
+    Returns
+    -------
+    Tensor
+        :math:`D_{KL}(q \,\|\, \mathcal N(0, I))`, shape (...), nats.
+    """
+    return 0.5 * (mean.square() + log_var.exp() - 1 - log_var).sum(-1)
+
+
+def kl_diagonal(
+    mean_q: Float[Tensor, "*batch d"],
+    log_var_q: Float[Tensor, "*batch d"],
+    mean_p: Float[Tensor, "*#batch d"],
+    log_var_p: Float[Tensor, "*#batch d"],
+) -> Float[Tensor, "*batch"]:
+    r"""Divergence between two Gaussians with diagonal covariances.
+
+    Equation ``eq-kl-diagonal`` of the book.
+
+    Parameters
+    ----------
+    mean_q, log_var_q, mean_p, log_var_p
+        Means and logarithms of the variances, shape (..., d); those of `p` broadcast.
+
+    Returns
+    -------
+    Tensor
+        :math:`D_{KL}(q \,\|\, p)`, shape (...), nats.
+    """
+    scaled = (mean_q - mean_p).square() * torch.exp(-log_var_p)
+    return 0.5 * (scaled + torch.exp(log_var_q - log_var_p) - 1 - log_var_q + log_var_p).sum(-1)
+
+
+def kl_full(
+    mean_q: Float[Tensor, "*batch d"],
+    cov_q: Float[Tensor, "*#batch d d"],
+    mean_p: Float[Tensor, "*#batch d"],
+    cov_p: Float[Tensor, "*#batch d d"],
+) -> Float[Tensor, "*batch"]:
+    r"""Divergence between two Gaussians with full covariances, through Cholesky factors.
+
+    Equation ``eq-kl-full`` of the book.
+
+    Parameters
+    ----------
+    mean_q, mean_p
+        Means, shape (..., d).
+    cov_q, cov_p
+        Covariance matrices, shape (..., d, d), symmetric and positive definite.
+
+    Returns
+    -------
+    Tensor
+        :math:`D_{KL}(q \,\|\, p)`, shape (...), nats.
+
+    Raises
+    ------
+    ValueError
+        If a covariance matrix is not positive definite.
+    """
+    factor_q, factor_p = _cholesky("cov_q", cov_q), _cholesky("cov_p", cov_p)
+    whitened = torch.linalg.solve_triangular(factor_p, factor_q, upper=False)
+    difference = (mean_q - mean_p).unsqueeze(-1)
+    shift = torch.linalg.solve_triangular(factor_p, difference, upper=False).squeeze(-1)
+    log_det_ratio = 2 * (_log_diagonal(factor_p) - _log_diagonal(factor_q))
+    trace = whitened.square().sum((-2, -1))
+    return 0.5 * (trace + shift.square().sum(-1) - mean_q.shape[-1] + log_det_ratio)
+
+
+def _cholesky(argument: str, covariance: Tensor) -> Tensor:
+    factor, info = torch.linalg.cholesky_ex(covariance)
+    if info.any():
+        fail(argument, "a symmetric, positive definite matrix", f"\n{covariance}")
+    return factor
+
+
+def _log_diagonal(factor: Tensor) -> Tensor:
+    return factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+
+
+class LinearGaussian:
+    r"""The latent-variable model whose evidence and posterior are known in closed form.
+
+    :math:`z \sim \mathcal N(0, I_d)`, :math:`x \mid z \sim \mathcal N(W z + b, \sigma^2 I_D)`
+    (equation ``def-linear-gaussian`` of the book). It is a VAE whose decoder is linear, and, fitted
+    by maximum likelihood, probabilistic principal component analysis [1]_. The book checks every
+    claim about bounds and estimators against it.
+
+    Parameters
+    ----------
+    weight
+        :math:`W`, shape (D, d).
+    mean
+        :math:`b`, shape (D,).
+    noise_var
+        :math:`\sigma^2`, positive.
+
+    References
+    ----------
+    .. [1] M. E. Tipping and C. M. Bishop (1999), Probabilistic principal component analysis,
+       Journal of the Royal Statistical Society B 61(3).
+    """
+
+    def __init__(
+        self, weight: Float[Tensor, "D d"], mean: Float[Tensor, " D"], noise_var: float
+    ) -> None:
+        check_float("weight", weight, n_dims=2)
+        check_float("mean", mean, n_dims=1)
+        if mean.shape[0] != weight.shape[0]:
+            fail("mean", f"{weight.shape[0]} entries, as weight has rows", tuple(mean.shape))
+        if not (math.isfinite(noise_var) and noise_var > 0):
+            fail("noise_var", "a positive number", noise_var)
+        self.weight, self.mean, self.noise_var = weight, mean, noise_var
+
+    @classmethod
+    def fit(cls, x: Float[Tensor, "n D"], n_latents: int) -> LinearGaussian:
+        """Fit by maximum likelihood: principal components, scaled (Tipping and Bishop, 1999).
+
+        Parameters
+        ----------
+        x
+            Data, shape (n, D); at least two rows.
+        n_latents
+            Dimension d of the latent variable, smaller than D.
+
+        Returns
+        -------
+        LinearGaussian
+            The model of highest likelihood, its columns orthogonal.
+
+        Raises
+        ------
+        ValueError
+            If there are too few points or dimensions, or no variance is left for the noise.
+        """
+        check_batch("x", x)
+        check_at_least("n_latents", n_latents, 1)
+        n_points, n_features = x.shape
+        if n_points < 2 or n_latents >= n_features:
+            fail("x", f"at least 2 rows and more than {n_latents} columns", tuple(x.shape))
+        mean = x.mean(0)
+        eigenvalues, eigenvectors = torch.linalg.eigh((x - mean).T @ (x - mean) / n_points)
+        noise_var = float(eigenvalues[: n_features - n_latents].mean())
+        if noise_var <= torch.finfo(x.dtype).eps * float(eigenvalues[-1]):
+            fail("x", "variance outside the first n_latents directions", "none: lower n_latents")
+        scale = (eigenvalues[-n_latents:] - noise_var).clamp_min(0).sqrt()
+        return cls((eigenvectors[:, -n_latents:] * scale).flip(1), mean, noise_var)
+
+    def sample(self, n: int, generator: Generator | None = None) -> Float[Tensor, "n D"]:
+        """Draw `n` data by ancestral sampling: first the latent variable, then the datum."""
+        check_at_least("n", n, 1)
+        n_features, n_latents = self.weight.shape
+        kind = {"dtype": self.weight.dtype, "device": self.weight.device}
+        z = torch.randn(n, n_latents, generator=generator, **kind)
+        noise = torch.randn(n, n_features, generator=generator, **kind)
+        return z @ self.weight.T + self.mean + math.sqrt(self.noise_var) * noise
+
+    def log_prob(self, x: Float[Tensor, "n D"]) -> Float[Tensor, " n"]:
+        """Exact evidence of each row (equation ``eq-linear-gaussian-evidence``), in nats."""
+        check_batch("x", x, self.weight.shape[0])
+        identity = torch.eye(len(self.mean), dtype=x.dtype, device=x.device)
+        covariance = self.weight @ self.weight.T + self.noise_var * identity
+        return torch.distributions.MultivariateNormal(self.mean, covariance).log_prob(x)
+
+    def posterior(
+        self, x: Float[Tensor, "n D"]
+    ) -> tuple[Float[Tensor, "n d"], Float[Tensor, "d d"]]:
+        """Exact posterior p(z|x), equation ``eq-linear-gaussian-posterior``.
+
+        Parameters
+        ----------
+        x
+            Data, shape (n, D).
+
+        Returns
+        -------
+        mean : Tensor
+            Posterior means, shape (n, d).
+        covariance : Tensor
+            The posterior covariance, shape (d, d): the same for every datum.
+        """
+        check_batch("x", x, self.weight.shape[0])
+        n_latents = self.weight.shape[1]
+        identity = torch.eye(n_latents, dtype=x.dtype, device=x.device)
+        covariance = torch.linalg.inv(identity + self.weight.T @ self.weight / self.noise_var)
+        return (x - self.mean) @ self.weight @ covariance / self.noise_var, covariance
+
+    def elbo(
+        self,
+        x: Float[Tensor, "n D"],
+        mean: Float[Tensor, "n d"],
+        covariance: Float[Tensor, "d d"],
+    ) -> Float[Tensor, " n"]:
+        r"""Evidence lower bound for any Gaussian q(z|x), in closed form.
+
+        Parameters
+        ----------
+        x
+            Data, shape (n, D).
+        mean, covariance
+            Means, shape (n, d), and common covariance, shape (d, d), of :math:`q`.
+
+        Returns
+        -------
+        Tensor
+            :math:`E_q[\log p(x|z)] - D_{KL}(q \,\|\, p(z))`, shape (n,), nats.
+        """
+        check_batch("x", x, self.weight.shape[0])
+        check_batch("mean", mean, self.weight.shape[1])
+        n_features, n_latents = self.weight.shape
+        residual = (x - self.mean - mean @ self.weight.T).square().sum(-1)
+        # E_q ||x - b - Wz||^2 = squared residual at the mean + trace(W cov W^T)
+        expected = residual + ((self.weight @ covariance) * self.weight).sum()
+        log_noise = LOG_2PI + math.log(self.noise_var)
+        reconstruction = -0.5 * (n_features * log_noise + expected / self.noise_var)
+        identity = torch.eye(n_latents, dtype=x.dtype, device=x.device)
+        return reconstruction - kl_full(mean, covariance, torch.zeros_like(mean), identity)
