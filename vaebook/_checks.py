@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 import torch
 from torch import Tensor
 
 
-def fail(argument: str, wanted: str, got: object) -> None:
+def fail(argument: str, wanted: str, got: object) -> NoReturn:
     """Raise the book's one kind of input error: the argument, what was wanted, what came."""
     raise ValueError(f"{argument}: wanted {wanted}, got {got}")
 
