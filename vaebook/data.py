@@ -1,0 +1,672 @@
+"""Image sets, binarizations and two-dimensional toy densities.
+
+MNIST ships inside the package, so no network is needed.  Other sets come by name (downloaded
+once, checked against a stored SHA-256 sum) or from a folder of IDX files.
+
+The decoded copy of MNIST lies in the user's cache folder; the environment variable
+``VAEBOOK_CACHE`` names another one.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import lzma
+import math
+import os
+import tempfile
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import platformdirs
+import torch
+from torch import Tensor
+
+from vaebook._checks import check_at_least, check_batch, check_in, fail
+
+__all__ = [
+    "Banana",
+    "Checkerboard",
+    "Dataset",
+    "GaussianBlobs",
+    "ImageSet",
+    "Pinwheel",
+    "Ring",
+    "ToyDensity",
+    "cache_folder",
+    "dynamic_binarization",
+    "fixed_binarization",
+    "load",
+    "read_idx",
+    "threshold_binarization",
+    "toy_density",
+]
+
+TRAIN_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
+TEST_FILES = ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+
+# SHA-256 of the four uncompressed IDX files.
+MNIST_SHA256 = {
+    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+}
+
+
+class Download(NamedTuple):
+    """Where an image set is published, and the SHA-256 of each gzip file there."""
+
+    url: str
+    sha256: dict[str, str]
+
+
+DOWNLOADS = {
+    "fashion-mnist": Download(
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+        {
+            TRAIN_FILES[0]: "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+            TRAIN_FILES[1]: "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+            TEST_FILES[0]: "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+            TEST_FILES[1]: "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+        },
+    ),
+    "kmnist": Download(
+        "http://codh.rois.ac.jp/kmnist/dataset/kmnist/",
+        {
+            TRAIN_FILES[0]: "51467d22d8cc72929e2a028a0428f2086b092bb31cfb79c69cc0a90ce135fde4",
+            TRAIN_FILES[1]: "e38f9ebcd0f3ebcdec7fc8eabdcdaef93bb0df8ea12bee65224341c8183d8e17",
+            TEST_FILES[0]: "edd7a857845ad6bb1d0ba43fe7e794d164fe2dce499a1694695a792adfac43c5",
+            TEST_FILES[1]: "20bb9a0ef54c7db3efc55a92eef5582c109615df22683c380526788f98e42a1c",
+        },
+    ),
+}
+
+
+# --------------------------------------------------------------------------- image sets
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Grey images and their labels.
+
+    Parameters
+    ----------
+    images : ndarray of uint8, shape (n, height, width)
+        Grey levels, 0 (background) to 255.
+    labels : ndarray of uint8, shape (n,)
+        The class of each image.
+
+    Raises
+    ------
+    ValueError
+        If a dtype or shape is not as above, or the two lengths differ.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+
+    def __post_init__(self) -> None:
+        for name, array, n_axes in (("images", self.images, 3), ("labels", self.labels, 1)):
+            if array.dtype != np.uint8 or array.ndim != n_axes:
+                fail(name, f"uint8 with {n_axes} axes", f"{array.dtype} of shape {array.shape}")
+        if len(self.images) != len(self.labels):
+            fail("labels", f"one for each of {len(self.images)} images", len(self.labels))
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __repr__(self) -> str:
+        n, height, width = self.images.shape
+        return f"ImageSet({n} images of {height} x {width} pixels)"
+
+    def pixels(self) -> Tensor:
+        """Return the grey levels as a new uint8 tensor of shape (n, height * width)."""
+        return torch.tensor(self.images.reshape(len(self), -1))
+
+    def floats(self) -> Tensor:
+        """Return the intensities in [0, 1] as a float32 tensor of shape (n, height * width)."""
+        return self.pixels().to(torch.float32).div_(255)
+
+
+class Dataset(NamedTuple):
+    """The training and the test part of an image set."""
+
+    train: ImageSet
+    test: ImageSet
+
+
+def load(name: str = "mnist", *, folder: str | os.PathLike[str] | None = None) -> Dataset:
+    """Load an image set.
+
+    Parameters
+    ----------
+    name : {"mnist", "fashion-mnist", "kmnist"}
+        MNIST comes from the package.  The other two are downloaded once into the cache folder.
+    folder : path, optional
+        A folder with four IDX files of your own, plain, ``.gz`` or ``.xz``.  Their names are
+        MNIST's: ``train-images-idx3-ubyte`` and so on (``train-images.idx3-ubyte`` also works).
+        With a folder given, `name` is not used and no checksum is compared.
+
+    Returns
+    -------
+    Dataset
+        ``train`` and ``test``, each an `ImageSet`.
+
+    Raises
+    ------
+    ValueError
+        Unknown name; a file that is truncated, altered or no IDX file.
+    FileNotFoundError
+        A file is missing.
+    ConnectionError
+        The set has to be downloaded and the server cannot be reached.
+    """
+    if folder is not None:
+        return _read_dataset(lambda file: read_idx(_find_idx(Path(folder), file)))
+    if name == "mnist":
+        return _read_dataset(_read_mnist)
+    check_in("name", name, ("mnist", *DOWNLOADS))
+    return _read_dataset(lambda file: read_idx(_download(name, file)))
+
+
+def cache_folder() -> Path:
+    """Return the folder for decoded and downloaded files (not created here)."""
+    return Path(os.environ.get("VAEBOOK_CACHE") or platformdirs.user_cache_dir("vaebook"))
+
+
+def _read_dataset(read: Callable[[str], np.ndarray]) -> Dataset:
+    # Decompression and hashing release the interpreter's lock: one thread a file.
+    with ThreadPoolExecutor(4) as threads:
+        train_x, train_y, test_x, test_y = threads.map(read, TRAIN_FILES + TEST_FILES)
+    return Dataset(ImageSet(train_x, train_y), ImageSet(test_x, test_y))
+
+
+def _read_mnist(file: str) -> np.ndarray:
+    """Read one MNIST file: from the cache if its checksum is right, else from the package."""
+    cached = cache_folder() / "mnist" / file
+    try:
+        content = cached.read_bytes()
+    except OSError:
+        content = b""
+    if hashlib.sha256(content).hexdigest() != MNIST_SHA256[file]:
+        content = _unpack_mnist(file)
+        _write_atomically(cached, content)
+    return _parse_idx(content, str(cached))
+
+
+def _unpack_mnist(file: str) -> bytes:
+    source = files("vaebook") / "datasets" / "mnist" / f"{file}.xz"
+    repair = "reinstall vaebook, or pass folder=... with the four MNIST files"
+    if not source.is_file():
+        raise FileNotFoundError(f"{source} is missing: {repair}")
+    content = _decompress(source.read_bytes(), str(source), repair)
+    if hashlib.sha256(content).hexdigest() != MNIST_SHA256[file]:
+        raise ValueError(f"{source} is not the original file (its SHA-256 differs): {repair}")
+    return content
+
+
+def _write_atomically(path: Path, content: bytes) -> None:
+    """Write a cache file whole or not at all; a folder that cannot be written is no error."""
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as stream:
+            temporary = Path(stream.name)
+            stream.write(content)
+        # Two processes may both get here; each renames a complete file of its own.
+        temporary.replace(path)
+    except OSError:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def _download(name: str, file: str) -> Path:
+    """Return the path of a downloaded and checked gzip file."""
+    import pooch  # type: ignore[import-untyped]  # imported here: with its requests it costs more than reading MNIST
+    import requests
+
+    target = cache_folder() / name
+    source = DOWNLOADS[name]
+    by_hand = (
+        f"fetch the four .gz files of {source.url} on another machine and pass their folder: "
+        f"load({name!r}, folder=...)"
+    )
+    try:
+        path = pooch.retrieve(
+            f"{source.url}{file}.gz", f"sha256:{source.sha256[file]}", f"{file}.gz", target
+        )
+    except requests.exceptions.RequestException as error:
+        raise ConnectionError(f"{name}: no connection to {source.url}; {by_hand}") from error
+    except ValueError as error:
+        raise ValueError(
+            f"{name}: {file}.gz arrived with another SHA-256 than expected and was not kept; "
+            f"try again, or {by_hand}"
+        ) from error
+    except OSError as error:
+        raise PermissionError(
+            f"{name}: cannot write to {target}; set VAEBOOK_CACHE to a folder that can be written"
+        ) from error
+    return Path(path)
+
+
+# --------------------------------------------------------------------------- IDX files
+
+
+def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
+    """Read an IDX file of unsigned bytes, plain or compressed (``.gz``, ``.xz``).
+
+    Parameters
+    ----------
+    path : path
+        The ending decides how the file is decompressed.
+
+    Returns
+    -------
+    ndarray of uint8
+        Shape as the file's header says; a read-only view of the bytes read.
+
+    Raises
+    ------
+    FileNotFoundError
+        No such file.
+    ValueError
+        The file is truncated or damaged, or no IDX file of unsigned bytes.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"path: wanted an existing IDX file, got {path}")
+    content = _decompress(path.read_bytes(), str(path), "fetch it again")
+    return _parse_idx(content, str(path))
+
+
+def _decompress(content: bytes, path: str, repair: str) -> bytes:
+    decompress = {".gz": gzip.decompress, ".xz": lzma.decompress}.get(Path(path).suffix)
+    if decompress is None:
+        return content
+    try:
+        return decompress(content)
+    except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
+        raise ValueError(f"{path} is truncated or damaged ({error}): {repair}") from error
+
+
+def _parse_idx(content: bytes, path: str) -> np.ndarray:
+    # Header: 0, 0, type code, number of axes; then each axis' length as a big-endian uint32.
+    if len(content) < 4 or content[:3] != b"\x00\x00\x08":
+        raise ValueError(
+            f"{path}: starts with {content[:4].hex(' ') or 'nothing'}, wanted an IDX file of "
+            "unsigned bytes, which starts with 00 00 08"
+        )
+    n_axes = content[3]
+    header = 4 + 4 * n_axes
+    shape = np.frombuffer(content[4:header], ">u4") if len(content) >= header else None
+    n_values = math.prod(int(length) for length in shape) if shape is not None else None
+    if shape is None or n_values != len(content) - header:
+        raise ValueError(
+            f"{path}: {len(content)} bytes do not fit its header "
+            f"(axes {shape if shape is None else shape.tolist()}); "
+            "the file is truncated or damaged: fetch it again"
+        )
+    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+
+
+def _find_idx(folder: Path, file: str) -> Path:
+    dotted = file.replace("-idx", ".idx")
+    candidates = [folder / (stem + end) for stem in (file, dotted) for end in ("", ".gz", ".xz")]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    raise FileNotFoundError(
+        f"folder: {folder} has no {file} (nor {dotted}, nor either with .gz or .xz); "
+        f"wanted the four files {', '.join(TRAIN_FILES + TEST_FILES)}"
+    )
+
+
+# --------------------------------------------------------------------------- binarization
+
+
+def dynamic_binarization(pixels: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw a new binary image from each grey image: P(x = 1) = pixel / 255, exactly.
+
+    Parameters
+    ----------
+    pixels : uint8 Tensor, any shape
+        Grey levels, 0 to 255.
+    generator : torch.Generator
+        On the device of `pixels`.  Each call draws anew.
+
+    Returns
+    -------
+    float32 Tensor
+        Zeros and ones, shape of `pixels`.
+
+    Raises
+    ------
+    ValueError
+        If `pixels` is not of dtype uint8, or `generator` is None.
+    """
+    _check_pixels(pixels)
+    if not isinstance(generator, torch.Generator):
+        fail("generator", "a torch.Generator", repr(generator))
+    # 255 equally likely levels 0..254, of which exactly `pixel` lie below `pixel`.
+    level = torch.randint(
+        0, 255, pixels.shape, generator=generator, dtype=torch.uint8, device=pixels.device
+    )
+    return (pixels > level).to(torch.float32)
+
+
+def fixed_binarization(pixels: Tensor, seed: int) -> Tensor:
+    """Draw one binary image from each grey image, the same one on every machine.
+
+    The random levels are raw output of NumPy's PCG64, whose stream is stable over versions and
+    devices.  They are used up row by row: the first rows of a set come out the same whether
+    binarized alone or with the rest.
+
+    Parameters
+    ----------
+    pixels : uint8 Tensor, any shape
+        Grey levels, 0 to 255.
+    seed : int
+        Which binarization, at least 0.
+
+    Returns
+    -------
+    float32 Tensor
+        Zeros and ones, shape and device of `pixels`; P(x = 1) = pixel / 255 to within 2**-32.
+
+    Raises
+    ------
+    ValueError
+        If `pixels` is not of dtype uint8 or `seed` is negative or no integer.
+    """
+    _check_pixels(pixels)
+    check_at_least("seed", seed, 0)
+    stream = np.random.PCG64(seed)
+    level = np.empty(pixels.numel(), dtype=np.uint8)
+    chunk = 2**20  # even, so that a chunk ends with a whole 64-bit draw
+    for start in range(0, len(level), chunk):
+        part = level[start : start + chunk]
+        raw = stream.random_raw((len(part) + 1) // 2).astype("<u8").view("<u4")[: len(part)]
+        part[:] = (raw.astype(np.uint64) * 255) >> 32
+    drawn = torch.from_numpy(level).reshape(pixels.shape).to(pixels.device)
+    return (pixels > drawn).to(torch.float32)
+
+
+def threshold_binarization(pixels: Tensor, threshold: float = 0.5) -> Tensor:
+    """Set a pixel to one where its intensity, pixel / 255, is above a threshold.
+
+    Parameters
+    ----------
+    pixels : uint8 Tensor, any shape
+        Grey levels, 0 to 255.
+    threshold : float
+        In [0, 1).
+
+    Returns
+    -------
+    float32 Tensor
+        Zeros and ones, shape of `pixels`.
+
+    Raises
+    ------
+    ValueError
+        If `pixels` is not of dtype uint8 or `threshold` lies outside [0, 1).
+    """
+    _check_pixels(pixels)
+    if not 0 <= threshold < 1:
+        fail("threshold", "a number in [0, 1)", repr(threshold))
+    return (pixels > math.floor(255 * threshold)).to(torch.float32)
+
+
+def _check_pixels(pixels: Tensor) -> None:
+    if not isinstance(pixels, Tensor) or pixels.dtype != torch.uint8:
+        came = pixels.dtype if isinstance(pixels, Tensor) else type(pixels).__name__
+        fail("pixels", "a torch.uint8 tensor of grey levels 0 to 255", came)
+
+
+# --------------------------------------------------------------------------- toy densities
+
+
+class ToyDensity(ABC):
+    """A density over the plane that can be sampled and evaluated exactly.
+
+    Attributes
+    ----------
+    extent : float
+        Almost all of the mass lies in the square [-extent, extent]²; the window to plot.
+    """
+
+    extent: float = 4.0
+
+    @abstractmethod
+    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+        """Draw `n` points; float Tensor of shape (n, 2), in torch's default dtype."""
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Return the log-density in nats at each point.
+
+        Parameters
+        ----------
+        x : floating Tensor, shape (n, 2)
+            Points of the plane.
+
+        Returns
+        -------
+        Tensor, shape (n,)
+            log p(x); -inf where the density is zero.
+
+        Raises
+        ------
+        ValueError
+            If `x` has another shape, is not floating or not finite.
+        """
+        check_batch("x", x, n_features=2)
+        return self._log_prob(x)
+
+    @abstractmethod
+    def _log_prob(self, x: Tensor) -> Tensor: ...
+
+
+def _log_normal(x: Tensor, mean: Tensor | float, std: Tensor | float) -> Tensor:
+    std = torch.as_tensor(std, dtype=x.dtype)
+    return -0.5 * ((x - mean) / std) ** 2 - std.log() - 0.5 * math.log(2 * math.pi)
+
+
+class GaussianBlobs(ToyDensity):
+    """Equally weighted round Gaussians around given centres.
+
+    Parameters
+    ----------
+    centres : Tensor, shape (k, 2)
+        Their means.
+    std : float
+        The standard deviation along each axis.
+    """
+
+    def __init__(self, centres: Tensor, std: float) -> None:
+        self.centres = centres
+        self.std = std
+        self.extent = float(centres.abs().max()) + 5 * std
+
+    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+        which = torch.randint(len(self.centres), (n,), generator=generator)
+        return self.centres[which] + self.std * torch.randn(n, 2, generator=generator)
+
+    def _log_prob(self, x: Tensor) -> Tensor:
+        # (n, k, 2) -> (n, k): one log-density for each centre
+        each = _log_normal(x[:, None], self.centres.to(x), self.std).sum(-1)
+        return each.logsumexp(1) - math.log(len(self.centres))
+
+
+class Banana(ToyDensity):
+    """A Gaussian bent along a parabola: x₂ is shifted by curvature · (x₁² - std²).
+
+    The shift leaves areas unchanged, so the density is that of the straight Gaussian.
+
+    Parameters
+    ----------
+    curvature : float
+        Zero is a straight Gaussian.
+    std : float
+        Standard deviation of x₁; that of x₂ given x₁ is `width`.
+    width : float
+        See `std`.
+    """
+
+    extent = 6.0
+
+    def __init__(self, curvature: float = 0.5, std: float = 1.2, width: float = 0.4) -> None:
+        self.curvature = curvature
+        self.std = std
+        self.width = width
+
+    def _shift(self, x1: Tensor) -> Tensor:
+        return self.curvature * (x1**2 - self.std**2)
+
+    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+        x1, x2 = torch.randn(2, n, generator=generator)
+        x1 = self.std * x1
+        return torch.stack([x1, self.width * x2 + self._shift(x1)], dim=1)
+
+    def _log_prob(self, x: Tensor) -> Tensor:
+        x1, x2 = x.unbind(1)
+        return _log_normal(x1, 0.0, self.std) + _log_normal(x2, self._shift(x1), self.width)
+
+
+class Ring(ToyDensity):
+    """Uniform angle; the radius is ``|radius + width · ε|`` with a standard normal ε.
+
+    Parameters
+    ----------
+    radius : float
+        Where the ring is densest, nearly.
+    width : float
+        How far the radius scatters.
+    """
+
+    def __init__(self, radius: float = 2.5, width: float = 0.25) -> None:
+        self.radius = radius
+        self.width = width
+
+    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+        r = (self.radius + self.width * torch.randn(n, generator=generator)).abs()
+        angle = 2 * math.pi * torch.rand(n, generator=generator)
+        return torch.stack([r * angle.cos(), r * angle.sin()], dim=1)
+
+    def _log_prob(self, x: Tensor) -> Tensor:
+        r = x.norm(dim=1)
+        # The folded normal density of r, spread evenly over a circle of length 2πr.
+        log_radial = torch.logaddexp(
+            _log_normal(r, self.radius, self.width), _log_normal(r, -self.radius, self.width)
+        )
+        return log_radial - (2 * math.pi * r).log()
+
+
+class Pinwheel(ToyDensity):
+    """Gaussian arms around the centre, twisted by an angle that grows with the radius.
+
+    Turning each point by an angle that depends on its radius only leaves areas unchanged, so
+    the density is that of the straight arms at the point turned back.
+
+    Parameters
+    ----------
+    n_arms : int
+        Number of arms, equally weighted.
+    twist : float
+        Radians of turn for each unit of radius.
+    """
+
+    radius = 2.0
+    length = 0.6
+    width = 0.2
+
+    def __init__(self, n_arms: int = 5, twist: float = 0.6) -> None:
+        self.n_arms = n_arms
+        self.twist = twist
+        self.angles = torch.arange(n_arms, dtype=torch.float64) * (2 * math.pi / n_arms)
+        self.extent = self.radius + 5 * self.length
+
+    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+        along, across = torch.randn(2, n, generator=generator)
+        arm = torch.randint(self.n_arms, (n,), generator=generator)
+        straight = torch.stack([self.radius + self.length * along, self.width * across], dim=1)
+        angle = self.angles.to(straight.dtype)[arm] + self.twist * straight.norm(dim=1)
+        return _turn(straight, angle)
+
+    def _log_prob(self, x: Tensor) -> Tensor:
+        back = -self.twist * x.norm(dim=1, keepdim=True) - self.angles.to(x)  # (n, arms)
+        along, across = _turn(x[:, None], back).unbind(-1)
+        each = _log_normal(along, self.radius, self.length) + _log_normal(across, 0.0, self.width)
+        return each.logsumexp(1) - math.log(self.n_arms)
+
+
+def _turn(x: Tensor, angle: Tensor) -> Tensor:
+    """Rotate points (..., 2) about the origin by `angle` (...)."""
+    cos, sin = angle.cos(), angle.sin()
+    return torch.stack([cos * x[..., 0] - sin * x[..., 1], sin * x[..., 0] + cos * x[..., 1]], -1)
+
+
+class Checkerboard(ToyDensity):
+    """Uniform on the black squares of a 4 × 4 board of unit squares, zero elsewhere."""
+
+    extent = 2.0
+
+    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+        column = torch.randint(4, (n,), generator=generator)
+        row = 2 * torch.randint(2, (n,), generator=generator) + column % 2
+        return torch.stack([column, row], dim=1) - 2 + torch.rand(n, 2, generator=generator)
+
+    def _log_prob(self, x: Tensor) -> Tensor:
+        on_board = ((x >= -2) & (x < 2)).all(dim=1)
+        black = on_board & (x.floor().sum(dim=1) % 2 == 0)
+        log_p = x.new_full((len(x),), -math.log(8))  # eight squares of area one
+        return log_p.masked_fill(~black, -math.inf)
+
+
+def _circle(n: int, radius: float) -> Tensor:
+    angle = torch.arange(n, dtype=torch.float64) * (2 * math.pi / n)
+    return radius * torch.stack([angle.cos(), angle.sin()], dim=1).to(torch.get_default_dtype())
+
+
+def _lattice(n: int, step: float) -> Tensor:
+    ticks = step * (torch.arange(n) - (n - 1) / 2)
+    return torch.cartesian_prod(ticks, ticks)
+
+
+TOY_DENSITIES: dict[str, Callable[[], ToyDensity]] = {
+    "eight_gaussians": lambda: GaussianBlobs(_circle(8, radius=2.5), std=0.25),
+    "grid": lambda: GaussianBlobs(_lattice(5, step=1.5), std=0.15),
+    "banana": Banana,
+    "ring": Ring,
+    "pinwheel": Pinwheel,
+    "checkerboard": Checkerboard,
+}
+
+
+def toy_density(name: str) -> ToyDensity:
+    """Return a two-dimensional density by name.
+
+    Parameters
+    ----------
+    name : {"eight_gaussians", "grid", "banana", "ring", "pinwheel", "checkerboard"}
+        Which one, with the book's parameters.
+
+    Returns
+    -------
+    ToyDensity
+        With ``sample(n, generator)`` and an exact ``log_prob(x)`` in nats.
+
+    Raises
+    ------
+    ValueError
+        If the name is not one of these.
+    """
+    check_in("name", name, tuple(TOY_DENSITIES))
+    return TOY_DENSITIES[name]()
