@@ -568,6 +568,8 @@ class VAE(nn.Module):
         """
         check_at_least("k", k, 1)
         self._check_data(x)
+        if isinstance(self.likelihood, Bernoulli) and not torch.all((x == 0) | (x == 1)):
+            fail("x", "binary pixels: a Bernoulli VAE gives grey ones no likelihood", "grey pixels")
         samples_at_once = min(k, 50)
         data_at_once = max(1, _ROWS_AT_ONCE // samples_at_once)
         with torch.inference_mode():
