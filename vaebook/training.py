@@ -27,6 +27,7 @@ from tqdm.auto import tqdm
 
 from vaebook import __version__
 from vaebook._checks import check_at_least, check_in, fail
+from vaebook.data import cache_folder
 
 Objective = Callable[[Any, Tensor, float, Generator], tuple[Tensor, dict[str, Tensor]]]
 Transform = Callable[[Tensor, Generator], Tensor]
@@ -65,6 +66,11 @@ class History:
         values: dict[str, list[float]] = getattr(self, split)
         check_in("name", name, tuple(values))
         return np.array(values[name])
+
+
+def checkpoint_path(name: str) -> Path:
+    """Path of a named checkpoint in the book's cache folder, shared between its chapters."""
+    return cache_folder() / "checkpoints" / f"{name}.pt"
 
 
 def pick_device(device: str | torch.device = "auto") -> torch.device:
