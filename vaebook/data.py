@@ -422,7 +422,8 @@ def threshold_binarization(pixels: Tensor, threshold: float = 0.5) -> Tensor:
     _check_pixels(pixels)
     if not 0 <= threshold < 1:
         fail("threshold", "a number in [0, 1)", repr(threshold))
-    return (pixels > math.floor(255 * threshold)).to(torch.float32)
+    darkest_one = int((np.arange(256) / 255 <= threshold).sum())
+    return (pixels >= darkest_one).to(torch.float32)
 
 
 def _check_pixels(pixels: Tensor) -> None:
