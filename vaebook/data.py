@@ -447,7 +447,7 @@ class ToyDensity(ABC):
     extent: float = 4.0
 
     @abstractmethod
-    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """Draw `n` points; float Tensor of shape (n, 2), in torch's default dtype."""
 
     def log_prob(self, x: Tensor) -> Tensor:
@@ -496,7 +496,7 @@ class GaussianBlobs(ToyDensity):
         self.std = std
         self.extent = float(centres.abs().max()) + 5 * std
 
-    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         which = torch.randint(len(self.centres), (n,), generator=generator)
         return self.centres[which] + self.std * torch.randn(n, 2, generator=generator)
 
@@ -531,7 +531,7 @@ class Banana(ToyDensity):
     def _shift(self, x1: Tensor) -> Tensor:
         return self.curvature * (x1**2 - self.std**2)
 
-    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         x1, x2 = torch.randn(2, n, generator=generator)
         x1 = self.std * x1
         return torch.stack([x1, self.width * x2 + self._shift(x1)], dim=1)
@@ -556,7 +556,7 @@ class Ring(ToyDensity):
         self.radius = radius
         self.width = width
 
-    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         r = (self.radius + self.width * torch.randn(n, generator=generator)).abs()
         angle = 2 * math.pi * torch.rand(n, generator=generator)
         return torch.stack([r * angle.cos(), r * angle.sin()], dim=1)
@@ -594,7 +594,7 @@ class Pinwheel(ToyDensity):
         self.angles = torch.arange(n_arms, dtype=torch.float64) * (2 * math.pi / n_arms)
         self.extent = self.radius + 5 * self.length
 
-    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         along, across = torch.randn(2, n, generator=generator)
         arm = torch.randint(self.n_arms, (n,), generator=generator)
         straight = torch.stack([self.radius + self.length * along, self.width * across], dim=1)
@@ -619,7 +619,7 @@ class Checkerboard(ToyDensity):
 
     extent = 2.0
 
-    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         column = torch.randint(4, (n,), generator=generator)
         row = 2 * torch.randint(2, (n,), generator=generator) + column % 2
         return torch.stack([column, row], dim=1) - 2 + torch.rand(n, 2, generator=generator)
