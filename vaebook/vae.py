@@ -135,7 +135,8 @@ class Encoder(nn.Module):
         self, x: Float[Tensor, "batch pixels"]
     ) -> tuple[Float[Tensor, "batch latents"], Float[Tensor, "batch latents"]]:
         """Mean and log-variance of q(z|x) for each row."""
-        mean, raw = self.network(x).chunk(2, dim=-1)
+        # in mixed precision the network answers in bfloat16; densities want the data's precision
+        mean, raw = self.network(x).to(x.dtype).chunk(2, dim=-1)
         return mean, self.log_var_bound * torch.tanh(raw / self.log_var_bound)
 
 
@@ -347,9 +348,10 @@ class MixturePrior(nn.Module):
     def log_prob(self, z: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
         """Log-density of each row, in nats."""
         precisions = torch.exp(-self.log_vars)
-        # sum_j (z_j - m_j)^2 / v_j, expanded so that two matrix products do the work
         scaled = self.means * precisions
-        squared = z.square() @ precisions.T - 2 * z @ scaled.T + (scaled * self.means).sum(-1)
+        with torch.autocast(z.device.type, enabled=False):  # a density needs all its digits
+            # sum_j (z_j - m_j)^2 / v_j, expanded so that two matrix products do the work
+            squared = z.square() @ precisions.T - 2 * z @ scaled.T + (scaled * self.means).sum(-1)
         log_components = -0.5 * (squared + self.log_vars.sum(-1) + self.n_latents * LOG_2PI)
         return torch.logsumexp(self.logits.log_softmax(0) + log_components, -1)
 
@@ -416,7 +418,11 @@ class VAE(nn.Module):
 
     def decode(self, z: Float[Tensor, "*batch latents"]) -> Float[Tensor, "*batch pixels"]:
         """Expected image E[x|z] for each latent vector: a mean, not a sample."""
-        return self.likelihood.mean(self.decoder(z))
+        return self.likelihood.mean(self._decode(z))
+
+    def _decode(self, z: Tensor) -> Tensor:
+        """Parameters of p(x|z), in the precision of `z` even under mixed precision."""
+        return self.decoder(z).to(z.dtype)
 
     def sample(
         self, n: int, generator: Generator | None = None, mean: bool = False
@@ -439,7 +445,7 @@ class VAE(nn.Module):
         """
         check_at_least("n", n, 1)
         with torch.no_grad():
-            params = self.decoder(self.prior.sample(n, generator))
+            params = self._decode(self.prior.sample(n, generator))
             return (
                 self.likelihood.mean(params) if mean else self.likelihood.sample(params, generator)
             )
@@ -507,7 +513,7 @@ class VAE(nn.Module):
         self._check_data(x)
         mean, log_var = (p.expand(n_samples, *p.shape) for p in self.encode(x))
         z = reparameterize(mean, log_var, generator)
-        reconstruction = self.likelihood.log_prob(x, self.decoder(z)).mean(0)
+        reconstruction = self.likelihood.log_prob(x, self._decode(z)).mean(0)
         if standard and kl != "monte_carlo":
             return ElboTerms(reconstruction, kl_to_standard_normal(mean[0], log_var[0]))
         divergence = log_normal(z, mean, log_var) - self.prior.log_prob(z)
@@ -535,7 +541,7 @@ class VAE(nn.Module):
         self, x: Tensor, mean: Tensor, log_var: Tensor, k: int, generator: Generator | None
     ) -> Tensor:
         z = reparameterize(mean.expand(k, *mean.shape), log_var.expand(k, *mean.shape), generator)
-        log_joint = self.likelihood.log_prob(x, self.decoder(z)) + self.prior.log_prob(z)
+        log_joint = self.likelihood.log_prob(x, self._decode(z)) + self.prior.log_prob(z)
         return log_joint - log_normal(z, mean, log_var)
 
     def iwae_bound(
