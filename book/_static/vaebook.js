@@ -1,0 +1,57 @@
+// What the theme leaves open: scrolling by keyboard, previews that close, printing, offline search.
+"use strict";
+(function () {
+  // A box that scrolls sideways must be reachable by keyboard, and one that does not must not.
+  const scrollers =
+    "article pre, article mjx-container[display='true'], article .pst-scrollable-table-container, " +
+    "article .cell_output .text_html, article div.math";
+
+  function markScrollers() {
+    for (const box of document.querySelectorAll(scrollers)) {
+      const scrolls = box.scrollWidth > box.clientWidth + 1 &&
+        getComputedStyle(box).overflowX !== "visible";
+      if (scrolls && !box.hasAttribute("data-vb-scroll")) {
+        box.dataset.vbScroll = "";
+        box.tabIndex = 0;
+      } else if (!scrolls && box.hasAttribute("data-vb-scroll")) {
+        delete box.dataset.vbScroll;
+        box.removeAttribute("tabindex");
+      }
+    }
+  }
+
+  let pending;
+  const markSoon = () => {
+    clearTimeout(pending);
+    pending = setTimeout(markScrollers, 60);
+  };
+  window.addEventListener("resize", markSoon);
+  document.addEventListener("toggle", markSoon, true);
+  document.addEventListener("click", markSoon);
+  window.addEventListener("load", () => {
+    markScrollers();
+    const typeset = window.MathJax?.startup?.promise;
+    if (typeset) typeset.then(markSoon);
+  });
+
+  // A preview closes with Escape, wherever the focus is.
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && window.tippy) window.tippy.hideAll();
+  });
+
+  // Live figures draw with the page's colours, so they must know when those change.
+  new MutationObserver(() => document.dispatchEvent(new CustomEvent("vaebook:theme"))).observe(
+    document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });
+
+  // On paper nothing can be opened: open everything first, and close it again afterwards.
+  let opened = [];
+  window.addEventListener("beforeprint", () => {
+    opened = [...document.querySelectorAll("article details:not([open])")];
+    opened.forEach((box) => { box.open = true; });
+  });
+  window.addEventListener("afterprint", () => opened.forEach((box) => { box.open = false; }));
+
+  // A page opened as a file may not read other pages: search without their summaries.
+  if (location.protocol === "file:" && window.DOCUMENTATION_OPTIONS)
+    window.DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
+})();

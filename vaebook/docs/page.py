@@ -1,0 +1,80 @@
+"""Sphinx roles of the page itself: chapters to come, and words in another language."""
+
+from __future__ import annotations
+
+import html
+import posixpath
+from typing import TYPE_CHECKING, Any
+
+from docutils import nodes
+from sphinx import addnodes
+from sphinx.util.docutils import ReferenceRole, SphinxRole
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+
+
+class ChapterRole(ReferenceRole):
+    """Link to a chapter of the book, or say that it is in preparation.
+
+    ``{chapter}`Title <folder/name>``` names a chapter relative to the page it stands on. The
+    role becomes a link in the build that first contains the chapter, and nobody edits the
+    table of contents for that.
+    """
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        """Return the link, or the title followed by a note."""
+        folder = posixpath.dirname(self.env.docname)
+        target = posixpath.normpath(posixpath.join(folder, self.target))
+        if target in self.env.found_docs:
+            link = addnodes.pending_xref(
+                "",
+                nodes.inline("", self.title),
+                refdomain="std",
+                reftype="doc",
+                reftarget="/" + target,
+                refdoc=self.env.docname,
+                refexplicit=True,
+                refwarn=True,
+            )
+            self.set_source_info(link)
+            return [link], []
+        note = nodes.inline("", "in preparation", classes=["vb-in-preparation"])
+        return [nodes.inline("", self.title), nodes.Text(" "), note], []
+
+
+class language_span(nodes.inline):  # noqa: N801 - docutils node classes are lower case
+    """Words in a language other than the page's."""
+
+
+class ChineseRole(SphinxRole):
+    """Mark Chinese words, so that a screen reader speaks and a browser sets them as such."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        """Return the words inside a span that names their language."""
+        return [language_span("", self.text, language="zh-Hans")], []
+
+
+def _visit_language_span(translator: Any, node: language_span) -> None:
+    translator.body.append(f'<span lang="{html.escape(node["language"])}">')
+
+
+def _depart_language_span(translator: Any, node: language_span) -> None:
+    translator.body.append("</span>")
+
+
+def _pass(translator: Any, node: language_span) -> None:
+    """Write the words alone, in formats that cannot say a language."""
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Register the roles."""
+    app.add_role("chapter", ChapterRole())
+    app.add_role("zh", ChineseRole())
+    app.add_node(
+        language_span,
+        html=(_visit_language_span, _depart_language_span),
+        latex=(_pass, _pass),
+        text=(_pass, _pass),
+    )
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
