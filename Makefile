@@ -1,0 +1,56 @@
+# Two commands set everything up on a fresh machine: `make html` and `make test`.
+# They need Python 3.11 or newer and make. The rest goes into .venv.
+
+# The first interpreter that is new enough. Override it: make html PYTHON=/path/to/python
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+
+ifeq ($(OS),Windows_NT)
+RUN = .venv/Scripts/python
+else
+RUN = .venv/bin/python
+endif
+
+export PYTHONDONTWRITEBYTECODE = 1
+
+.DEFAULT_GOAL := help
+.PHONY: help environment html test notebooks serve lint format bench mutants clean
+
+help:  ## Show this list
+	@echo "Variational Autoencoders, Verified"
+	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' Makefile | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
+
+environment:
+	@$(if $(PYTHON),,echo "No Python 3.11 or newer was found. Install one, or name it: make html PYTHON=/path/to/python" >&2; exit 1)
+	@$(PYTHON) tools/environment.py
+
+html: environment  ## Run the notebooks that changed and build the book into _build/html
+	@$(RUN) -m tools.build
+
+test: html  ## Check the package, the notebooks and the pages (after `make html`)
+	@$(RUN) -m tools.test
+
+notebooks: environment  ## Run the notebooks that changed and store their text outputs in book/
+	@$(RUN) -m tools.notebooks
+
+serve: html  ## Serve the built book on a free port of this machine
+	@$(RUN) -m tools.serve
+
+lint: environment  ## Check style (ruff) and types (mypy)
+	@$(RUN) -m ruff check .
+	@$(RUN) -m ruff format --check .
+	@$(RUN) -m mypy
+
+format: environment  ## Put the code into the project's format
+	@$(RUN) -m ruff check --fix .
+	@$(RUN) -m ruff format .
+
+bench: environment  ## Measure speed against the usual ways, side by side
+	@for benchmark in benchmarks/*.py; do echo "== $$benchmark"; $(RUN) $$benchmark || exit 1; done
+
+mutants: environment  ## Break the formulas one by one and see the tests notice
+	@$(RUN) tools/mutants.py
+
+clean:  ## Remove what was built (_build and the caches of the tools, not .venv)
+	rm -rf _build .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache test-results
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
