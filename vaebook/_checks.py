@@ -25,6 +25,25 @@ def check_float(argument: str, value: Tensor, n_dims: int | None = None) -> None
         fail(argument, "finite numbers", "NaN or infinity")
 
 
+def check_rows(**tensors: Tensor) -> None:
+    """Require float tensors (..., features) that broadcast, all with as many features.
+
+    Looks at types and shapes alone. NaN passes, so that training can name the step it came up at.
+    """
+    shape = torch.Size()
+    for argument, value in tensors.items():
+        if not isinstance(value, Tensor) or not value.is_floating_point() or value.ndim == 0:
+            got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            got = f"dtype {value.dtype}" if isinstance(value, Tensor) and value.ndim else got
+            fail(argument, "a floating-point tensor of at least one dimension", got)
+        if shape and value.shape[-1] != shape[-1]:
+            fail(argument, f"{shape[-1]} columns", f"shape {tuple(value.shape)}")
+        try:
+            shape = torch.broadcast_shapes(shape, value.shape)
+        except RuntimeError:
+            fail(argument, f"a shape to go with {tuple(shape)}", f"shape {tuple(value.shape)}")
+
+
 def check_batch(argument: str, value: Tensor, n_features: int | None = None) -> None:
     """Require a finite float matrix (batch, features), with `n_features` columns where given."""
     check_float(argument, value, n_dims=2)

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
-from vaebook._checks import check_at_least, check_float, fail
+from vaebook._checks import check_at_least, check_float, check_rows, fail
 from vaebook.gaussian import log_normal
 
 
@@ -44,8 +44,7 @@ def monte_carlo(values: Float[Tensor, "..."], dim: int = 0) -> Estimate:
         If there are fewer than two samples or a value is not finite.
     """
     check_float("values", values)
-    if values.ndim == 0 or values.shape[dim] < 2:
-        fail("values", f"at least 2 samples along dimension {dim}", tuple(values.shape))
+    _check_samples("values", values, dim, minimum=2)
     return Estimate(values.mean(dim), values.std(dim) / math.sqrt(values.shape[dim]))
 
 
@@ -66,6 +65,7 @@ def log_mean_exp(log_values: Float[Tensor, "..."], dim: int = 0) -> Float[Tensor
     Tensor
         :math:`\log \frac1k \sum_i e^{v_i}`.
     """
+    _check_samples("log_values", log_values, dim)
     return torch.logsumexp(log_values, dim) - math.log(log_values.shape[dim])
 
 
@@ -86,6 +86,7 @@ def effective_sample_size(log_weights: Float[Tensor, "..."], dim: int = 0) -> Fl
     Tensor
         :math:`(\sum_i w_i)^2 / \sum_i w_i^2`, between 1 and the number of samples.
     """
+    _check_samples("log_weights", log_weights, dim)
     return torch.exp(2 * torch.logsumexp(log_weights, dim) - torch.logsumexp(2 * log_weights, dim))
 
 
@@ -126,7 +127,7 @@ def reparameterized_gradient(
     parameters = torch.stack([mean, log_var]).detach().expand(n_samples, -1, -1)
     parameters = parameters.clone().requires_grad_()
     z = parameters[:, 0] + torch.exp(0.5 * parameters[:, 1]) * noise
-    (gradient,) = torch.autograd.grad(f(z).sum(), parameters)
+    (gradient,) = torch.autograd.grad(_values(f, z).sum(), parameters)
     return gradient
 
 
@@ -173,12 +174,27 @@ def score_function_gradient(
     log_q = log_normal(z.detach(), parameters[:, 0], parameters[:, 1])
     (score,) = torch.autograd.grad(log_q.sum(), parameters)
     with torch.no_grad():
-        return (f(z) - baseline)[:, None, None] * score
+        return (_values(f, z) - baseline)[:, None, None] * score
 
 
 def _noise(mean: Tensor, n_samples: int, generator: Generator | None) -> Tensor:
     kind = {"dtype": mean.dtype, "device": mean.device}
     return torch.randn(n_samples, *mean.shape, generator=generator, **kind)
+
+
+def _values(f: Integrand, z: Tensor) -> Tensor:
+    values = f(z)
+    if values.shape != z.shape[:1]:  # broadcasting would hide it
+        fail("f", f"one value a row of z, shape {tuple(z.shape[:1])}", tuple(values.shape))
+    return values
+
+
+def _check_samples(argument: str, values: Tensor, dim: int, minimum: int = 1) -> None:
+    check_rows(**{argument: values})
+    if not -values.ndim <= dim < values.ndim:
+        fail("dim", f"a dimension of {argument}, shape {tuple(values.shape)}", dim)
+    if values.shape[dim] < minimum:
+        fail(argument, f"at least {minimum} along dimension {dim}", tuple(values.shape))
 
 
 def _check_gaussian(mean: Tensor, log_var: Tensor, n_samples: int) -> None:

@@ -8,13 +8,13 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
-from vaebook._checks import check_at_least, check_batch, check_float, fail
+from vaebook._checks import check_at_least, check_batch, check_float, check_rows, fail
 
 LOG_2PI = math.log(2 * math.pi)
 
 
 def log_normal(
-    x: Float[Tensor, "*batch d"],
+    x: Float[Tensor, "*#batch d"],
     mean: Float[Tensor, "*#batch d"],
     log_var: Float[Tensor, "*#batch d"],
 ) -> Float[Tensor, "*batch"]:
@@ -34,6 +34,7 @@ def log_normal(
     Tensor
         :math:`\log \mathcal N(x; \mu, \operatorname{diag} e^{\text{log\_var}})`, shape (...), nats.
     """
+    check_rows(x=x, mean=mean, log_var=log_var)
     return -0.5 * (LOG_2PI + log_var + (x - mean).square() * torch.exp(-log_var)).sum(-1)
 
 
@@ -54,6 +55,7 @@ def kl_to_standard_normal(
     Tensor
         :math:`D_{KL}(q \,\|\, \mathcal N(0, I))`, shape (...), nats.
     """
+    check_rows(mean=mean, log_var=log_var)
     return 0.5 * (mean.square() + log_var.exp() - 1 - log_var).sum(-1)
 
 
@@ -77,6 +79,7 @@ def kl_diagonal(
     Tensor
         :math:`D_{KL}(q \,\|\, p)`, shape (...), nats.
     """
+    check_rows(mean_q=mean_q, log_var_q=log_var_q, mean_p=mean_p, log_var_p=log_var_p)
     scaled = (mean_q - mean_p).square() * torch.exp(-log_var_p)
     return 0.5 * (scaled + torch.exp(log_var_q - log_var_p) - 1 - log_var_q + log_var_p).sum(-1)
 
@@ -106,21 +109,28 @@ def kl_full(
     Raises
     ------
     ValueError
-        If a covariance matrix is not positive definite.
+        If the shapes do not fit, or a covariance is not symmetric and positive definite.
     """
-    factor_q, factor_p = _cholesky("cov_q", cov_q), _cholesky("cov_p", cov_p)
+    check_rows(mean_q=mean_q, mean_p=mean_p)
+    n_features = mean_q.shape[-1]
+    factor_q = _cholesky("cov_q", cov_q, n_features)
+    factor_p = _cholesky("cov_p", cov_p, n_features)
     whitened = torch.linalg.solve_triangular(factor_p, factor_q, upper=False)
     difference = (mean_q - mean_p).unsqueeze(-1)
     shift = torch.linalg.solve_triangular(factor_p, difference, upper=False).squeeze(-1)
     log_det_ratio = 2 * (_log_diagonal(factor_p) - _log_diagonal(factor_q))
     trace = whitened.square().sum((-2, -1))
-    return 0.5 * (trace + shift.square().sum(-1) - mean_q.shape[-1] + log_det_ratio)
+    return 0.5 * (trace + shift.square().sum(-1) - n_features + log_det_ratio)
 
 
-def _cholesky(argument: str, covariance: Tensor) -> Tensor:
+def _cholesky(argument: str, covariance: Tensor, n_features: int) -> Tensor:
+    check_float(argument, covariance)
+    if covariance.shape[-2:] != (n_features, n_features):
+        fail(argument, f"{n_features} x {n_features} matrices", tuple(covariance.shape))
     factor, info = torch.linalg.cholesky_ex(covariance)
-    if info.any():
-        fail(argument, "a symmetric, positive definite matrix", f"\n{covariance}")
+    rounding = math.sqrt(torch.finfo(covariance.dtype).eps) * covariance.abs().max()
+    if info.any() or (covariance - covariance.mT).abs().max() > rounding:
+        fail(argument, "symmetric, positive definite matrices", covariance.tolist())
     return factor
 
 
@@ -256,8 +266,11 @@ class LinearGaussian:
             :math:`E_q[\log p(x|z)] - D_{KL}(q \,\|\, p(z))`, shape (n,), nats.
         """
         check_batch("x", x, self.weight.shape[0])
-        check_batch("mean", mean, self.weight.shape[1])
         n_features, n_latents = self.weight.shape
+        check_batch("mean", mean, n_latents)
+        if len(mean) != len(x):
+            fail("mean", f"{len(x)} rows, as x has", tuple(mean.shape))
+        _cholesky("covariance", covariance, n_latents)
         residual = (x - self.mean - mean @ self.weight.T).square().sum(-1)
         # E_q ||x - b - Wz||^2 = squared residual at the mean + trace(W cov W^T)
         expected = residual + ((self.weight @ covariance) * self.weight).sum()

@@ -1,0 +1,385 @@
+"""Densities, divergences and PPCA against torch.distributions, SciPy, scikit-learn, quadrature."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import integrate, stats
+from sklearn import datasets, decomposition
+from torch.distributions import Independent, MultivariateNormal, Normal, kl_divergence
+
+from vaebook.gaussian import LinearGaussian, kl_diagonal, kl_full, kl_to_standard_normal, log_normal
+
+exact = {"rtol": 1e-11, "atol": 1e-11}
+many_shapes = settings(deadline=None, derandomize=True, max_examples=40)
+shapes = st.lists(st.integers(1, 4), min_size=1, max_size=3)
+seeds = st.integers(0, 10_000)
+
+
+def normals(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def covariances(*shape, seed=0):
+    factors = normals(*shape, shape[-1], seed=seed)
+    return factors @ factors.mT + 0.1 * torch.eye(shape[-1], dtype=torch.float64)
+
+
+def diagonal(mean, log_var):
+    return Independent(Normal(mean, torch.exp(log_var / 2)), 1)
+
+
+# --- densities --------------------------------------------------------------------------------
+
+
+@many_shapes
+@given(shape=shapes, seed=seeds)
+def test_log_normal_is_the_density_of_torch_distributions(shape, seed):
+    x, mean, log_var = 2 * normals(3, *shape, seed=seed)
+    density = log_normal(x, mean, log_var)
+    assert density.shape == tuple(shape[:-1])
+    torch.testing.assert_close(density, diagonal(mean, log_var).log_prob(x), **exact)
+
+
+@many_shapes
+@given(shape=shapes, seed=seeds)
+def test_log_normal_broadcasts_one_gaussian_over_many_points(shape, seed):
+    x, (mean, log_var) = normals(*shape, seed=seed), normals(2, shape[-1], seed=seed + 1)
+    torch.testing.assert_close(
+        log_normal(x, mean, log_var), diagonal(mean, log_var).log_prob(x), **exact
+    )
+
+
+@pytest.mark.parametrize("log_var", [-3.0, 0.0, 2.5])
+def test_log_normal_integrates_to_one_with_the_stated_variance(log_var):
+    std = math.exp(log_var / 2)
+
+    def density(x):
+        point = torch.tensor([x], dtype=torch.float64)
+        return float(log_normal(point, torch.tensor([0.7]), torch.tensor([log_var])).exp())
+
+    total, _ = integrate.quad(density, 0.7 - 12 * std, 0.7 + 12 * std)
+    square, _ = integrate.quad(
+        lambda x: (x - 0.7) ** 2 * density(x), 0.7 - 12 * std, 0.7 + 12 * std
+    )
+    assert total == pytest.approx(1, abs=1e-6)  # the parameters are float32 here
+    assert square == pytest.approx(math.exp(log_var), rel=1e-6)
+
+
+def test_log_normal_sums_over_dimensions():
+    point = torch.zeros(50, dtype=torch.float64)
+    assert float(log_normal(point, point, point)) == pytest.approx(-25 * math.log(2 * math.pi))
+
+
+# --- divergences ------------------------------------------------------------------------------
+
+
+@many_shapes
+@given(shape=shapes, seed=seeds)
+def test_kl_to_standard_normal_is_that_of_torch_distributions(shape, seed):
+    mean, log_var = normals(2, *shape, seed=seed)
+    zero = torch.zeros_like(mean)
+    divergence = kl_to_standard_normal(mean, log_var)
+    assert divergence.shape == tuple(shape[:-1])
+    torch.testing.assert_close(
+        divergence, kl_divergence(diagonal(mean, log_var), diagonal(zero, zero)), **exact
+    )
+
+
+@many_shapes
+@given(shape=shapes, seed=seeds)
+def test_kl_diagonal_is_that_of_torch_distributions(shape, seed):
+    mean_q, log_var_q, mean_p, log_var_p = normals(4, *shape, seed=seed)
+    divergence = kl_diagonal(mean_q, log_var_q, mean_p, log_var_p)
+    assert divergence.shape == tuple(shape[:-1])
+    expected = kl_divergence(diagonal(mean_q, log_var_q), diagonal(mean_p, log_var_p))
+    torch.testing.assert_close(divergence, expected, **exact)
+    swapped = kl_diagonal(mean_p, log_var_p, mean_q, log_var_q)
+    assert (divergence > 0).all() and not torch.allclose(divergence, swapped)
+
+
+@many_shapes
+@given(shape=shapes, seed=seeds)
+def test_kl_full_is_that_of_torch_distributions(shape, seed):
+    mean_q, mean_p = normals(2, *shape, seed=seed)
+    cov_q, cov_p = covariances(2, *shape, seed=seed + 1)
+    divergence = kl_full(mean_q, cov_q, mean_p, cov_p)
+    assert divergence.shape == tuple(shape[:-1])
+    expected = kl_divergence(MultivariateNormal(mean_q, cov_q), MultivariateNormal(mean_p, cov_p))
+    torch.testing.assert_close(divergence, expected, rtol=1e-8, atol=1e-8)
+
+
+def test_three_divergences_agree_where_they_overlap():
+    mean, log_var = normals(2, 5, 3)
+    zero = torch.zeros(3, dtype=torch.float64)
+    special = kl_to_standard_normal(mean, log_var)
+    torch.testing.assert_close(special, kl_diagonal(mean, log_var, zero, zero), **exact)
+    full = kl_full(mean, torch.diag_embed(log_var.exp()), zero, torch.eye(3, dtype=torch.float64))
+    torch.testing.assert_close(special, full, **exact)
+
+
+@pytest.mark.parametrize(("mean", "log_var"), [(0.0, 0.0), (1.5, 0.0), (0.0, -2.0), (-0.3, 1.0)])
+def test_kl_to_standard_normal_by_quadrature(mean, log_var):
+    q = stats.norm(mean, math.exp(log_var / 2))
+    expected, _ = integrate.quad(
+        lambda z: q.pdf(z) * (q.logpdf(z) - stats.norm.logpdf(z)), *q.interval(1 - 1e-15)
+    )
+    parameters = torch.tensor([[mean], [log_var]], dtype=torch.float64)
+    assert float(kl_to_standard_normal(*parameters)) == pytest.approx(expected, abs=1e-10)
+
+
+def test_kl_full_by_monte_carlo():
+    mean_q, mean_p = normals(2, 3)
+    cov_q, cov_p = covariances(2, 3, seed=1)
+    q = stats.multivariate_normal(mean_q.numpy(), cov_q.numpy(), seed=2)
+    p = stats.multivariate_normal(mean_p.numpy(), cov_p.numpy())
+    z = q.rvs(100_000)
+    log_ratio = q.logpdf(z) - p.logpdf(z)
+    error = log_ratio.std() / math.sqrt(len(z))
+    estimate = float(kl_full(mean_q, cov_q, mean_p, cov_p))
+    assert abs(estimate - log_ratio.mean()) < 4 * error
+    assert error < 0.02 * estimate  # or the line above could not fail
+
+
+def test_a_gaussian_has_no_divergence_from_itself():
+    mean, log_var = normals(2, 4, 3)
+    covariance = covariances(4, 3)
+    zeros = torch.zeros(4, dtype=torch.float64)
+    torch.testing.assert_close(kl_diagonal(mean, log_var, mean, log_var), zeros, **exact)
+    torch.testing.assert_close(kl_full(mean, covariance, mean, covariance), zeros, **exact)
+
+
+def test_divergences_are_differentiable():
+    mean, log_var = normals(2, 2, 3)
+    target = mean + 1
+    parameters = (mean.requires_grad_(), log_var.requires_grad_())
+    assert torch.autograd.gradcheck(kl_to_standard_normal, parameters)
+    assert torch.autograd.gradcheck(
+        lambda m, v: kl_full(m, torch.diag_embed(v.exp()), target, covariances(3)),
+        parameters,
+    )
+
+
+# --- the linear-Gaussian model ----------------------------------------------------------------
+
+
+@pytest.fixture
+def model():
+    return LinearGaussian(normals(5, 2, seed=3), normals(5, seed=4), 0.3)
+
+
+@pytest.fixture
+def x(model):
+    return model.sample(7, torch.Generator().manual_seed(5))
+
+
+def test_evidence_against_scipy(model, x):
+    covariance = model.weight @ model.weight.T + 0.3 * torch.eye(5, dtype=torch.float64)
+    expected = stats.multivariate_normal(model.mean.numpy(), covariance.numpy()).logpdf(x.numpy())
+    torch.testing.assert_close(model.log_prob(x), torch.tensor(expected), **exact)
+
+
+def latent_grid(n=241, limit=8.0):
+    axis = torch.linspace(-limit, limit, n, dtype=torch.float64)
+    return torch.cartesian_prod(axis, axis), 2 * math.log(2 * limit / (n - 1))
+
+
+def log_joint_on_grid(model, x, z):
+    """Write log p(z) + log p(x|z) down from its definition."""
+    noise = Normal(model.mean + z @ model.weight.T, math.sqrt(model.noise_var))
+    log_likelihood = noise.log_prob(x[:, None]).sum(-1)
+    return Normal(0.0, 1.0).log_prob(z).sum(-1) + log_likelihood
+
+
+def test_evidence_and_posterior_by_quadrature(model, x):
+    z, log_cell = latent_grid()
+    log_joint = log_joint_on_grid(model, x, z)
+    evidence = torch.logsumexp(log_joint, 1) + log_cell
+    torch.testing.assert_close(model.log_prob(x), evidence, rtol=1e-9, atol=1e-9)
+    weights = torch.softmax(log_joint, 1)
+    mean, covariance = model.posterior(x)
+    torch.testing.assert_close(mean, weights @ z, rtol=1e-8, atol=1e-8)
+    deviation = z - mean[:, None]
+    spread = torch.einsum("ng,ngi,ngj->nij", weights, deviation, deviation)
+    torch.testing.assert_close(covariance.expand(7, 2, 2), spread, rtol=1e-8, atol=1e-8)
+
+
+def test_elbo_by_monte_carlo_for_a_wrong_posterior(model, x):
+    mean, covariance = normals(7, 2, seed=6), covariances(2, seed=7)
+    q = MultivariateNormal(mean, covariance)
+    factor = torch.linalg.cholesky(covariance)
+    z = mean + normals(200_000, 7, 2, seed=8) @ factor.T
+    noise = Normal(model.mean + z @ model.weight.T, math.sqrt(model.noise_var))
+    values = noise.log_prob(x).sum(-1) + Normal(0.0, 1.0).log_prob(z).sum(-1) - q.log_prob(z)
+    error = values.std(0) / math.sqrt(len(values))
+    assert ((model.elbo(x, mean, covariance) - values.mean(0)).abs() < 4.5 * error).all()
+
+
+@settings(deadline=None, derandomize=True, max_examples=30)
+@given(n_features=st.integers(2, 6), n_latents=st.integers(1, 4), seed=seeds)
+def test_evidence_is_elbo_plus_divergence_for_any_q(n_features, n_latents, seed):
+    model = LinearGaussian(
+        normals(n_features, n_latents, seed=seed), normals(n_features, seed=seed + 1), 0.5
+    )
+    x = normals(4, n_features, seed=seed + 2)
+    mean, covariance = normals(4, n_latents, seed=seed + 3), covariances(n_latents, seed=seed + 4)
+    divergence = kl_full(mean, covariance, *model.posterior(x))
+    bound = model.elbo(x, mean, covariance)
+    torch.testing.assert_close(bound + divergence, model.log_prob(x), rtol=1e-8, atol=1e-8)
+    assert (bound < model.log_prob(x)).all()
+
+
+def test_elbo_at_the_exact_posterior_is_the_evidence(model, x):
+    torch.testing.assert_close(model.elbo(x, *model.posterior(x)), model.log_prob(x), **exact)
+
+
+def test_samples_have_the_moments_of_the_model(model):
+    draws = model.sample(100_000, torch.Generator().manual_seed(0))
+    covariance = model.weight @ model.weight.T + 0.3 * torch.eye(5, dtype=torch.float64)
+    z = (draws.mean(0) - model.mean) / (covariance.diagonal() / len(draws)).sqrt()
+    assert z.abs().max() < 4.5
+    # the variance of a sample covariance of Gaussians is (c_ii c_jj + c_ij^2) / n
+    variances = covariance.diagonal()
+    error = ((torch.outer(variances, variances) + covariance.square()) / len(draws)).sqrt()
+    assert ((draws.T.cov() - covariance) / error).abs().max() < 4.5
+
+
+def test_samples_depend_on_the_generator_alone(model):
+    state = torch.get_rng_state()
+    draws = [model.sample(3, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)]
+    assert torch.equal(draws[0], draws[1]) and not torch.equal(draws[0], draws[2])
+    assert torch.equal(state, torch.get_rng_state())
+
+
+@pytest.mark.parametrize(
+    ("load", "n_latents", "mean_log_likelihood"),
+    [(datasets.load_iris, 2, -2.699797), (datasets.load_digits, 10, -159.99374)],
+)
+def test_ppca_reaches_the_published_likelihood(load, n_latents, mean_log_likelihood):
+    x = torch.tensor(load().data)
+    fitted = LinearGaussian.fit(x, n_latents)
+    # scikit-learn divides the covariance by n - 1: the likelihoods then differ by O(1 / n^2)
+    reference = decomposition.PCA(n_latents).fit(x.numpy())
+    assert reference.score(x.numpy()) == pytest.approx(mean_log_likelihood, abs=6e-6)
+    rescaled = fitted.weight @ fitted.weight.T
+    rescaled += fitted.noise_var * torch.eye(x.shape[1], dtype=torch.float64)
+    rescaled *= len(x) / (len(x) - 1)
+    torch.testing.assert_close(
+        rescaled, torch.tensor(reference.get_covariance()), rtol=1e-9, atol=1e-9
+    )
+    likelihood = float(fitted.log_prob(x).mean())
+    assert 0 <= likelihood - reference.score(x.numpy()) < x.shape[1] / len(x) ** 2
+
+
+def test_ppca_likelihood_of_each_row_is_scikit_learns():
+    x = torch.tensor(datasets.load_iris().data)
+    reference = decomposition.PCA(2).fit(x.numpy())
+    noise_var = float(reference.noise_variance_)
+    scale = torch.tensor(reference.explained_variance_ - noise_var).sqrt()
+    weight = torch.tensor(reference.components_.T) * scale
+    model = LinearGaussian(weight, torch.tensor(reference.mean_), noise_var)
+    expected = torch.tensor(reference.score_samples(x.numpy()))
+    torch.testing.assert_close(model.log_prob(x), expected, rtol=1e-9, atol=1e-9)
+
+
+def test_ppca_is_a_maximum_of_the_likelihood():
+    x = torch.tensor(datasets.load_iris().data)
+    fitted = LinearGaussian.fit(x, 2)
+    best = fitted.log_prob(x).mean()
+    for seed in range(20):
+        step = 0.02 * normals(4, 2, seed=seed)
+        for other in (
+            LinearGaussian(fitted.weight + step, fitted.mean, fitted.noise_var),
+            LinearGaussian(fitted.weight, fitted.mean + step[:, 0], fitted.noise_var),
+            LinearGaussian(fitted.weight, fitted.mean, fitted.noise_var * math.exp(step[0, 0])),
+        ):
+            assert other.log_prob(x).mean() < best
+    products = fitted.weight.T @ fitted.weight
+    torch.testing.assert_close(products, torch.diag(products.diagonal()), **exact)
+    assert products[0, 0] > products[1, 1]
+
+
+# --- bad input --------------------------------------------------------------------------------
+
+nan = float("nan")
+weight, offset = torch.ones(3, 2), torch.zeros(3)
+three_by_two = LinearGaussian(weight, offset, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("call", "argument"),
+    [
+        (lambda: LinearGaussian(torch.ones(3), offset, 1.0), "weight"),
+        (lambda: LinearGaussian(weight * nan, offset, 1.0), "weight"),
+        (lambda: LinearGaussian(weight.int(), offset, 1.0), "weight"),
+        (lambda: LinearGaussian([[1.0]], offset, 1.0), "weight"),
+        (lambda: LinearGaussian(weight, torch.zeros(2), 1.0), "mean"),
+        (lambda: LinearGaussian(weight, weight, 1.0), "mean"),
+        (lambda: LinearGaussian(weight, offset, 0.0), "noise_var"),
+        (lambda: LinearGaussian(weight, offset, -1.0), "noise_var"),
+        (lambda: LinearGaussian(weight, offset, nan), "noise_var"),
+        (lambda: LinearGaussian(weight, offset, math.inf), "noise_var"),
+        (lambda: LinearGaussian.fit(torch.ones(1, 3), 2), "x"),
+        (lambda: LinearGaussian.fit(torch.ones(5, 3), 3), "x"),
+        (lambda: LinearGaussian.fit(torch.ones(5, 3), 2), "x"),
+        (lambda: LinearGaussian.fit(torch.randn(2, 5, dtype=torch.float64), 1), "x"),
+        (lambda: LinearGaussian.fit(torch.ones(5), 1), "x"),
+        (lambda: LinearGaussian.fit(torch.full((5, 3), nan), 1), "x"),
+        (lambda: LinearGaussian.fit(torch.randn(5, 3), 0), "n_latents"),
+        (lambda: LinearGaussian.fit(torch.randn(5, 3), 1.5), "n_latents"),
+        (lambda: LinearGaussian.fit(torch.randn(5, 3), True), "n_latents"),
+        (lambda: three_by_two.sample(0), "n"),
+        (lambda: three_by_two.log_prob(torch.zeros(4, 2)), "x"),
+        (lambda: three_by_two.log_prob(torch.zeros(3)), "x"),
+        (lambda: three_by_two.log_prob(torch.full((1, 3), nan)), "x"),
+        (lambda: three_by_two.posterior(torch.zeros(4, 2)), "x"),
+        (lambda: three_by_two.elbo(torch.zeros(4, 2), torch.zeros(4, 2), torch.eye(2)), "x"),
+        (lambda: three_by_two.elbo(torch.zeros(4, 3), torch.zeros(4, 3), torch.eye(2)), "mean"),
+        (lambda: three_by_two.elbo(torch.zeros(4, 3), torch.zeros(3, 2), torch.eye(2)), "mean"),
+        (
+            lambda: three_by_two.elbo(torch.zeros(4, 3), torch.zeros(4, 2), torch.eye(3)),
+            "covariance",
+        ),
+        (lambda: kl_full(torch.zeros(2), -torch.eye(2), torch.zeros(2), torch.eye(2)), "cov_q"),
+        (lambda: kl_full(torch.zeros(2), torch.eye(2), torch.zeros(2), torch.ones(2, 2)), "cov_p"),
+        (
+            lambda: kl_full(
+                torch.zeros(2), torch.tensor([[1.0, 0.9], [0, 1]]), torch.zeros(2), torch.eye(2)
+            ),
+            "cov_q",
+        ),
+        (
+            lambda: kl_full(torch.zeros(2), nan * torch.eye(2), torch.zeros(2), torch.eye(2)),
+            "cov_q",
+        ),
+        (lambda: kl_full(torch.zeros(2), torch.ones(2, 3), torch.zeros(2), torch.eye(2)), "cov_q"),
+        (lambda: kl_full(torch.zeros(2), torch.eye(2), torch.zeros(2), torch.eye(3)), "cov_p"),
+        (lambda: kl_full(torch.zeros(2), torch.eye(2), torch.zeros(3), torch.eye(2)), "mean_p"),
+        (lambda: kl_to_standard_normal(torch.zeros(2, 3), torch.zeros(3, 2)), "log_var"),
+        (lambda: kl_to_standard_normal(torch.zeros(2, 3), torch.zeros(2, 1)), "log_var"),
+        (lambda: kl_to_standard_normal(torch.zeros(2).int(), torch.zeros(2)), "mean"),
+        (lambda: kl_to_standard_normal(torch.zeros(2), [0.0, 0.0]), "log_var"),
+        (lambda: kl_diagonal(*[torch.zeros(2)] * 3, torch.zeros(3)), "log_var_p"),
+        (lambda: kl_diagonal(*[torch.zeros(2)] * 2, torch.zeros(1), torch.zeros(2)), "mean_p"),
+        (lambda: kl_diagonal(torch.zeros(2), torch.zeros(3), *[torch.zeros(2)] * 2), "log_var_q"),
+        (lambda: log_normal(torch.zeros(4, 2), torch.zeros(3), torch.zeros(2)), "mean"),
+        (lambda: log_normal(torch.zeros(4, 2), torch.zeros(2), torch.zeros(1)), "log_var"),
+        (lambda: log_normal(torch.zeros(()), torch.zeros(2), torch.zeros(2)), "x"),
+        (lambda: log_normal(torch.zeros(2).int(), torch.zeros(2), torch.zeros(2)), "x"),
+        (lambda: log_normal(torch.zeros(3, 2), torch.zeros(2, 2), torch.zeros(2)), "mean"),
+    ],
+)
+def test_bad_input_is_named(call, argument):
+    with pytest.raises(ValueError, match=rf"^{argument}: wanted .*, got "):
+        call()
+
+
+def test_nothing_hides_a_nan():
+    """Densities pass NaN on, so that training can name the step at which it came up."""
+    bad = torch.tensor([nan, 0.0])
+    zero = torch.zeros(2)
+    assert torch.isnan(log_normal(bad, zero, zero))
+    assert torch.isnan(kl_to_standard_normal(bad, zero))
+    assert torch.isnan(kl_diagonal(zero, zero, bad, zero))
