@@ -19,6 +19,7 @@ from hypothesis.extra import numpy as hnp
 from scipy import stats
 
 from vaebook import data
+from vaebook.taxonomy import TractableDensity
 
 COMPRESS = {"": bytes, ".gz": gzip.compress, ".xz": lzma.compress}
 
@@ -253,7 +254,7 @@ def test_load_folder(tmp_path, ending, dotted):
 def test_load_folder_with_a_file_missing(tmp_path):
     write_folder(tmp_path)
     (tmp_path / "t10k-labels-idx1-ubyte").unlink()
-    with pytest.raises(FileNotFoundError, match="folder: .* has no t10k-labels-idx1-ubyte"):
+    with pytest.raises(FileNotFoundError, match=r"folder: .* has no t10k-labels-idx1-ubyte"):
         data.load(folder=tmp_path)
 
 
@@ -335,7 +336,7 @@ def test_download_with_another_checksum(cache, server):
 def test_download_of_a_file_that_is_gone(cache, server):
     folder, _, _ = server
     (folder / "t10k-labels-idx1-ubyte.gz").unlink()
-    with pytest.raises(ConnectionError, match="fetch the four .gz files"):
+    with pytest.raises(ConnectionError, match=r"fetch the four \.gz files"):
         data.load("kmnist")
 
 
@@ -441,12 +442,12 @@ def test_threshold_outside_the_range(threshold):
 @pytest.mark.parametrize("pixels", [ALL_LEVELS.float(), ALL_LEVELS.long(), [1, 2], None])
 def test_binarizations_want_uint8(pixels):
     for binarize in (dynamic, data.fixed_binarization, data.threshold_binarization):
-        with pytest.raises(ValueError, match="pixels: wanted a torch.uint8 tensor"):
+        with pytest.raises(ValueError, match=r"pixels: wanted a torch\.uint8 tensor"):
             binarize(pixels, 0)
 
 
 def test_binarizations_want_their_randomness():
-    with pytest.raises(ValueError, match=r"generator: wanted a torch.Generator, got None"):
+    with pytest.raises(ValueError, match=r"generator: wanted a torch\.Generator, got None"):
         data.dynamic_binarization(ALL_LEVELS, None)
     for seed in (-1, 0.5, True, None):
         with pytest.raises(ValueError, match="seed: wanted an integer of at least 0"):
@@ -594,6 +595,16 @@ def test_checkerboard_by_hand():
 def test_toy_density_refuses(name, x):
     with pytest.raises(ValueError, match="x: wanted"):
         data.toy_density(name).log_prob(x)
+
+
+@pytest.mark.parametrize("n", [0, -1, 2.0])
+def test_toy_density_wants_a_positive_number_of_samples(n):
+    with pytest.raises(ValueError, match="n: wanted an integer of at least 1"):
+        data.toy_density("ring").sample(n)
+
+
+def test_toy_densities_are_tractable():
+    assert all(isinstance(data.toy_density(name), TractableDensity) for name in TOYS)
 
 
 def test_unknown_toy_density():

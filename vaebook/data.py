@@ -27,7 +27,8 @@ from typing import NamedTuple
 import numpy as np
 import platformdirs
 import torch
-from torch import Tensor
+from jaxtyping import Float, UInt8
+from torch import Generator, Tensor
 
 from vaebook._checks import check_at_least, check_batch, check_in, fail
 
@@ -127,11 +128,11 @@ class ImageSet:
         n, height, width = self.images.shape
         return f"ImageSet({n} images of {height} x {width} pixels)"
 
-    def pixels(self) -> Tensor:
+    def pixels(self) -> UInt8[Tensor, "n pixels"]:
         """Return the grey levels as a new uint8 tensor of shape (n, height * width)."""
         return torch.tensor(self.images.reshape(len(self), -1))
 
-    def floats(self) -> Tensor:
+    def floats(self) -> Float[Tensor, "n pixels"]:
         """Return the intensities in [0, 1] as a float32 tensor of shape (n, height * width)."""
         return self.pixels().to(torch.float32).div_(255)
 
@@ -230,7 +231,7 @@ def _write_atomically(path: Path, content: bytes) -> None:
 
 def _download(name: str, file: str) -> Path:
     """Return the path of a downloaded and checked gzip file."""
-    import pooch  # type: ignore[import-untyped]  # imported here: with its requests it costs more than reading MNIST
+    import pooch  # imported here: with its requests it costs more than reading MNIST
     import requests
 
     target = cache_folder() / name
@@ -332,7 +333,9 @@ def _find_idx(folder: Path, file: str) -> Path:
 # --------------------------------------------------------------------------- binarization
 
 
-def dynamic_binarization(pixels: Tensor, generator: torch.Generator) -> Tensor:
+def dynamic_binarization(
+    pixels: UInt8[Tensor, "*shape"], generator: Generator
+) -> Float[Tensor, "*shape"]:
     """Draw a new binary image from each grey image: P(x = 1) = pixel / 255, exactly.
 
     Parameters
@@ -353,7 +356,7 @@ def dynamic_binarization(pixels: Tensor, generator: torch.Generator) -> Tensor:
         If `pixels` is not of dtype uint8, or `generator` is None.
     """
     _check_pixels(pixels)
-    if not isinstance(generator, torch.Generator):
+    if not isinstance(generator, Generator):
         fail("generator", "a torch.Generator", repr(generator))
     # 255 equally likely levels 0..254, of which exactly `pixel` lie below `pixel`.
     level = torch.randint(
@@ -362,7 +365,7 @@ def dynamic_binarization(pixels: Tensor, generator: torch.Generator) -> Tensor:
     return (pixels > level).to(torch.float32)
 
 
-def fixed_binarization(pixels: Tensor, seed: int) -> Tensor:
+def fixed_binarization(pixels: UInt8[Tensor, "*shape"], seed: int) -> Float[Tensor, "*shape"]:
     """Draw one binary image from each grey image, the same one on every machine.
 
     The random levels are raw output of NumPy's PCG64, whose stream is stable over versions and
@@ -399,7 +402,9 @@ def fixed_binarization(pixels: Tensor, seed: int) -> Tensor:
     return (pixels > drawn).to(torch.float32)
 
 
-def threshold_binarization(pixels: Tensor, threshold: float = 0.5) -> Tensor:
+def threshold_binarization(
+    pixels: UInt8[Tensor, "*shape"], threshold: float = 0.5
+) -> Float[Tensor, "*shape"]:
     """Set a pixel to one where its intensity, pixel / 255, is above a threshold.
 
     Parameters
@@ -446,11 +451,30 @@ class ToyDensity(ABC):
 
     extent: float = 4.0
 
-    @abstractmethod
-    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """Draw `n` points; float Tensor of shape (n, 2), in torch's default dtype."""
+    def sample(self, n: int, generator: Generator | None = None) -> Float[Tensor, "n 2"]:
+        """Draw independent points.
 
-    def log_prob(self, x: Tensor) -> Tensor:
+        Parameters
+        ----------
+        n : int
+            How many, at least 1.
+        generator : torch.Generator, optional
+            Source of the randomness; torch's own if None.
+
+        Returns
+        -------
+        Tensor, shape (n, 2)
+            In torch's default dtype.
+
+        Raises
+        ------
+        ValueError
+            If `n` is no positive integer.
+        """
+        check_at_least("n", n, 1)
+        return self._sample(n, generator)
+
+    def log_prob(self, x: Float[Tensor, "n 2"]) -> Float[Tensor, " n"]:
         """Return the log-density in nats at each point.
 
         Parameters
@@ -472,7 +496,10 @@ class ToyDensity(ABC):
         return self._log_prob(x)
 
     @abstractmethod
-    def _log_prob(self, x: Tensor) -> Tensor: ...
+    def _sample(self, n: int, generator: Generator | None) -> Float[Tensor, "n 2"]: ...
+
+    @abstractmethod
+    def _log_prob(self, x: Float[Tensor, "n 2"]) -> Float[Tensor, " n"]: ...
 
 
 def _log_normal(x: Tensor, mean: Tensor | float, std: Tensor | float) -> Tensor:
@@ -496,11 +523,11 @@ class GaussianBlobs(ToyDensity):
         self.std = std
         self.extent = float(centres.abs().max()) + 5 * std
 
-    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+    def _sample(self, n: int, generator: Generator | None) -> Float[Tensor, "n 2"]:
         which = torch.randint(len(self.centres), (n,), generator=generator)
         return self.centres[which] + self.std * torch.randn(n, 2, generator=generator)
 
-    def _log_prob(self, x: Tensor) -> Tensor:
+    def _log_prob(self, x: Float[Tensor, "n 2"]) -> Float[Tensor, " n"]:
         # (n, k, 2) -> (n, k): one log-density for each centre
         each = _log_normal(x[:, None], self.centres.to(x), self.std).sum(-1)
         return each.logsumexp(1) - math.log(len(self.centres))
@@ -531,12 +558,12 @@ class Banana(ToyDensity):
     def _shift(self, x1: Tensor) -> Tensor:
         return self.curvature * (x1**2 - self.std**2)
 
-    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+    def _sample(self, n: int, generator: Generator | None) -> Float[Tensor, "n 2"]:
         x1, x2 = torch.randn(2, n, generator=generator)
         x1 = self.std * x1
         return torch.stack([x1, self.width * x2 + self._shift(x1)], dim=1)
 
-    def _log_prob(self, x: Tensor) -> Tensor:
+    def _log_prob(self, x: Float[Tensor, "n 2"]) -> Float[Tensor, " n"]:
         x1, x2 = x.unbind(1)
         return _log_normal(x1, 0.0, self.std) + _log_normal(x2, self._shift(x1), self.width)
 
@@ -556,12 +583,12 @@ class Ring(ToyDensity):
         self.radius = radius
         self.width = width
 
-    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+    def _sample(self, n: int, generator: Generator | None) -> Float[Tensor, "n 2"]:
         r = (self.radius + self.width * torch.randn(n, generator=generator)).abs()
         angle = 2 * math.pi * torch.rand(n, generator=generator)
         return torch.stack([r * angle.cos(), r * angle.sin()], dim=1)
 
-    def _log_prob(self, x: Tensor) -> Tensor:
+    def _log_prob(self, x: Float[Tensor, "n 2"]) -> Float[Tensor, " n"]:
         r = x.norm(dim=1)
         # The folded normal density of r, spread evenly over a circle of length 2πr.
         log_radial = torch.logaddexp(
@@ -594,14 +621,14 @@ class Pinwheel(ToyDensity):
         self.angles = torch.arange(n_arms, dtype=torch.float64) * (2 * math.pi / n_arms)
         self.extent = self.radius + 5 * self.length
 
-    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+    def _sample(self, n: int, generator: Generator | None) -> Float[Tensor, "n 2"]:
         along, across = torch.randn(2, n, generator=generator)
         arm = torch.randint(self.n_arms, (n,), generator=generator)
         straight = torch.stack([self.radius + self.length * along, self.width * across], dim=1)
         angle = self.angles.to(straight.dtype)[arm] + self.twist * straight.norm(dim=1)
         return _turn(straight, angle)
 
-    def _log_prob(self, x: Tensor) -> Tensor:
+    def _log_prob(self, x: Float[Tensor, "n 2"]) -> Float[Tensor, " n"]:
         back = -self.twist * x.norm(dim=1, keepdim=True) - self.angles.to(x)  # (n, arms)
         along, across = _turn(x[:, None], back).unbind(-1)
         each = _log_normal(along, self.radius, self.length) + _log_normal(across, 0.0, self.width)
@@ -619,12 +646,12 @@ class Checkerboard(ToyDensity):
 
     extent = 2.0
 
-    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+    def _sample(self, n: int, generator: Generator | None) -> Float[Tensor, "n 2"]:
         column = torch.randint(4, (n,), generator=generator)
         row = 2 * torch.randint(2, (n,), generator=generator) + column % 2
         return torch.stack([column, row], dim=1) - 2 + torch.rand(n, 2, generator=generator)
 
-    def _log_prob(self, x: Tensor) -> Tensor:
+    def _log_prob(self, x: Float[Tensor, "n 2"]) -> Float[Tensor, " n"]:
         on_board = ((x >= -2) & (x < 2)).all(dim=1)
         black = on_board & (x.floor().sum(dim=1) % 2 == 0)
         log_p = x.new_full((len(x),), -math.log(8))  # eight squares of area one
