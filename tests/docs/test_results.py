@@ -1,0 +1,101 @@
+"""Recorded values in sentences, across pages, in translations and in downloaded notebooks."""
+
+import json
+
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
+
+from vaebook.results import record
+
+INDEX = "# Book\n\nFirst: {result}`parts/one/nats`.\n\n```{toctree}\nparts/one\nparts/two\n```\n"
+
+
+@pytest.fixture
+def book(book):
+    """Two notebooks: one records, both quote."""
+    book.write("index.md", INDEX)
+    book.write("tests/test_sum.py", "")
+    book.write_notebook(
+        "parts/one.ipynb", "# One", {"nats": "-84.7", "units": 12}, "It is {result}`nats` nats."
+    )
+    book.write_notebook("parts/two.ipynb", "# Two\n\nOf {result}`one/units` units.")
+    return book
+
+
+def test_values_stand_in_the_sentence_of_every_page(book):
+    assert book.build() == ""
+    assert 'It is <span class="result">−84.7</span> nats.' in book.page("parts/one.html")
+    assert 'Of <span class="result">12</span> units.' in book.page("parts/two.html")
+    assert 'First: <span class="result">−84.7</span>.' in book.page("index.html")
+
+
+def test_a_changed_value_changes_the_pages_that_quote_it(book):
+    book.build()
+    book.write_notebook("parts/one.ipynb", "# One", {"nats": "84.6", "units": 13})
+    assert book.build() == ""
+    assert ">13</span> units" in book.page("parts/two.html")
+
+
+@pytest.mark.parametrize("key", ["bits", "one/bits", "nowhere/nats", "units"])
+def test_an_unknown_key_warns_its_author(book, key):
+    book.write_notebook("parts/two.ipynb", f"# Two\n\nOf {{result}}`{key}` units.")
+    warnings = book.build()
+    assert f"no result '{key}': record it in a code cell of" in warnings
+    assert "two.ipynb" in warnings
+
+
+def test_a_value_recorded_twice_warns_its_author(book):
+    book.write_notebook("parts/one.ipynb", "# One", {"nats": "1"}, {"nats": "2", "units": 1})
+    assert "'nats' is recorded twice: rename one" in book.build()
+
+
+def test_a_translated_sentence_keeps_its_value(book):
+    book.build("gettext")
+    template = (book.folder / "_build/gettext/parts/one.pot").read_text(encoding="utf-8")
+    assert 'msgid "It is {result}`nats` nats."' in template
+    book.write(
+        "locale/zh_CN/LC_MESSAGES/parts/one.po",
+        'msgid "It is {result}`nats` nats."\nmsgstr "结果为 {result}`nats` 纳特。"\n',
+    )
+    book.language = "zh_CN"
+    assert book.build(fresh=True) == ""
+    assert '结果为 <span class="result">−84.7</span> 纳特。' in book.page("parts/one.html")
+
+
+def test_a_downloaded_notebook_reads_without_roles(book):
+    book.write("works.bib", "@book{a, author={Ant, A. and Bee, B.}, title={T}, year={2001}}")
+    book.more_configuration = (
+        'extensions.append("sphinxcontrib.bibtex")\nbibtex_bibfiles = ["works.bib"]\n'
+    )
+    book.write_notebook(
+        "parts/two.ipynb",
+        "(here)=\n# Two",
+        "{result}`one/nats` nats in {doc}`one`, {doc}`there <one>`, {ref}`here`, {cite}`a`, "
+        "{cite:t}`a`.\n\n$$a$$ (def-a)\n\nSee {eq}`def-a` and `code`.\n\n```{bibliography}\n```",
+    )
+    assert book.build() == ""
+    downloaded = json.loads(book.page("_sources/parts/two.ipynb"))
+    lines = downloaded["cells"][1]["source"].splitlines()
+    assert lines[0] == "−84.7 nats in One, there, “Two”, (Ant and Bee, 2001), Ant and Bee (2001)."
+    assert lines[4] == "See (def-a) and `code`."
+
+
+def test_record_shows_what_it_stores():
+    InteractiveShell.instance()
+    with capture_output() as captured:
+        record(nats="84.7", units=12)
+    (output,) = captured.outputs
+    assert output.data["text/plain"] == "nats  = 84.7\nunits = 12"
+    assert output.metadata["vaebook"] == {"results": {"nats": "84.7", "units": "12"}}
+
+
+@pytest.mark.parametrize("value", [84.7123, "", None, True])
+def test_record_wants_rounded_values(value):
+    with pytest.raises(ValueError, match=r'nats: wanted an integer, or rounded text such as f"'):
+        record(nats=value)
+
+
+def test_record_wants_something_to_record():
+    with pytest.raises(ValueError, match="at least one name=value"):
+        record()

@@ -1,0 +1,18 @@
+"""The book's own Sphinx extensions: equations bound to tests, recorded numbers, status.
+
+Nothing here is needed, or imported, when a notebook runs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Register all of them."""
+    for name in ("page", "equations", "results", "downloads", "status"):
+        app.setup_extension(f"vaebook.docs.{name}")
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,250 @@
+"""Sphinx extension: every displayed equation is labelled, and every statement has a test.
+
+A label starts with ``def-`` (a definition: nothing to check) or ``eq-`` (a statement, true or
+false). A test is bound to a statement by ``@pytest.mark.equation("eq-…", tolerance="1e-12")``.
+The build warns, and so fails under ``-W``, where one of the two is missing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import posixpath
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from docutils import nodes
+from sphinx import addnodes
+from sphinx.transforms.post_transforms import SphinxPostTransform
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective
+
+from vaebook.docs.bindings import Binding, scan
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+    from sphinx.environment import BuildEnvironment
+
+logger = logging.getLogger(__name__)
+UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # MyST's label for a bare align
+
+
+@dataclass(frozen=True)
+class Equation:
+    """A displayed equation: its label (empty if it has none), LaTeX and place."""
+
+    label: str
+    latex: str
+    nowrap: bool
+    docname: str
+    line: int | None
+
+    @property
+    def is_statement(self) -> bool:
+        """Whether it can be true or false."""
+        return self.label.startswith("eq-")
+
+
+class equation_index(nodes.General, nodes.Element):  # noqa: N801 - docutils style
+    """Stands for the list of all equations until every page is read."""
+
+
+class EquationIndex(SphinxDirective):
+    """``{equation-index}``: all equations in reading order, and what checks each of them."""
+
+    def run(self) -> list[nodes.Node]:
+        """Mark the place, and the page on which it is."""
+        self.env.metadata[self.env.docname]["equation-index"] = True
+        return [equation_index()]
+
+
+def collect(app: Sphinx, doctree: nodes.document) -> None:
+    """Note the displayed equations of one page, except those of the package's docstrings."""
+    docname = app.env.docname
+    app.env.metadata[docname]["equations"] = [
+        Equation(_label(node), node.astext(), node.get("nowrap", False), docname, node.line)
+        for node in doctree.findall(nodes.math_block)
+        if "docstring of" not in (node.source or "")
+    ]
+
+
+def _label(node: nodes.math_block) -> str:
+    label = node.get("label") or ""
+    return "" if UUID.fullmatch(label) else label
+
+
+def reading_order(env: BuildEnvironment) -> Iterator[str]:
+    """All pages as the table of contents lists them."""
+    pages, seen = [env.config.root_doc], set()
+    while pages:
+        page = pages.pop()
+        if page not in seen:
+            seen.add(page)
+            yield page
+            pages.extend(reversed(env.toctree_includes.get(page, [])))
+
+
+def all_equations(env: BuildEnvironment) -> list[Equation]:
+    """Every displayed equation, in reading order."""
+    pages = reading_order(env)
+    return [equation for page in pages for equation in env.metadata[page].get("equations", [])]
+
+
+def check(app: Sphinx, env: BuildEnvironment) -> list[str]:
+    """Compare equations with tests; return the pages to write again if either changed."""
+    found = scan(Path(app.srcdir))
+    equations = all_equations(env)
+    places: dict[str, Equation] = {}
+    bound = {binding.label for binding in found.bindings}
+    for place, message in found.problems:
+        logger.warning(message, location=place)
+    for equation in equations:
+        if message := _problem(equation, places, bound):
+            logger.warning(message, location=(equation.docname, equation.line))
+        places.setdefault(equation.label, equation)
+    for binding in found.bindings:
+        if binding.label not in places:
+            message = f"{binding.name} is bound to {binding.label}, which no page has: correct one"
+            logger.warning(message, location=f"{binding.path}:{binding.line}")
+        elif not places[binding.label].is_statement:
+            message = f"{binding.name} is bound to {binding.label}, a definition: rename it to eq-…"
+            logger.warning(message, location=f"{binding.path}:{binding.line}")
+    index = [page for page in env.found_docs if env.metadata[page].get("equation-index")]
+    env.vaebook_bindings = found.bindings  # type: ignore[attr-defined]
+    env.vaebook_index = index[0] if index else None  # type: ignore[attr-defined]
+    for page in index:  # its equations come after MathJax asks which pages have any
+        env.get_domain("math").data["has_equations"][page] = bool(equations)
+    state = hashlib.sha256(repr((equations, found, index, _mutants(app))).encode()).hexdigest()
+    if state == getattr(env, "vaebook_state", None):
+        return []
+    env.vaebook_state = state  # type: ignore[attr-defined]
+    return sorted({equation.docname for equation in equations} | set(index))
+
+
+def _problem(equation: Equation, places: dict[str, Equation], bound: set[str]) -> str | None:
+    start = " ".join(equation.latex.split())[:60]
+    if not equation.label:
+        return (
+            f"displayed equation without a label: '{start}'. Write $$ … $$ (eq-name) for a "
+            "statement that a test checks, (def-name) for a definition; put several lines into "
+            "one \\begin{aligned} inside $$"
+        )
+    if not equation.label.startswith(("eq-", "def-")):
+        return f"equation label '{equation.label}': start it with eq- (a statement) or def-"
+    if equation.label in places:
+        return f"equation label '{equation.label}' is also in {places[equation.label].docname}"
+    if equation.is_statement and equation.label not in bound:
+        return (
+            f"no test checks '{equation.label}'. Mark one under tests/ with "
+            f'@pytest.mark.equation("{equation.label}", tolerance="…"), or label it def-… if it '
+            "states nothing that can be false"
+        )
+    return None
+
+
+class ShowChecks(SphinxPostTransform):
+    """Put a mark beside each statement, and fill the index of equations."""
+
+    default_priority = 5  # before Sphinx resolves references: the index has some
+
+    def run(self, **kwargs: Any) -> None:
+        """Change one page, just before it is written."""
+        index = getattr(self.env, "vaebook_index", None)
+        if self.app.builder.format == "html" and index is not None:
+            for node in list(self.document.findall(nodes.math_block)):
+                label = node.get("label") or ""
+                if label.startswith("eq-"):
+                    node.parent.insert(node.parent.index(node) + 1, self._mark(label, index))
+        for node in list(self.document.findall(equation_index)):
+            node.replace_self(self._index())
+
+    def _mark(self, label: str, index: str) -> nodes.Element:
+        uri = self.app.builder.get_relative_uri(self.env.docname, index) + f"#check-{label}"
+        link = nodes.reference("", "✓ checked", refuri=uri, internal=True)
+        link += nodes.inline("", f" by a test: {label}", classes=["visually-hidden"])
+        return nodes.paragraph("", "", link, classes=["equation-check"])
+
+    def _index(self) -> list[nodes.Node]:
+        bindings: dict[str, list[Binding]] = {}
+        for binding in self.env.vaebook_bindings:  # type: ignore[attr-defined]
+            bindings.setdefault(binding.label, []).append(binding)
+        chapters: dict[str, nodes.section] = {}
+        mutants = _mutants(self.app)
+        for equation in all_equations(self.env):
+            if not equation.label:
+                continue
+            if equation.docname not in chapters:
+                title = self.env.titles[equation.docname].astext()
+                name = f"equations-{equation.docname.replace('/', '-')}"
+                chapter = nodes.section("", nodes.title("", title), ids=[nodes.make_id(name)])
+                chapters[equation.docname] = chapter
+            entry = self._entry(equation, bindings.get(equation.label, []), mutants)
+            chapters[equation.docname] += entry
+        return list(chapters.values())
+
+    def _entry(
+        self, equation: Equation, bindings: list[Binding], mutants: dict[str, list[int]]
+    ) -> nodes.Element:
+        link = addnodes.pending_xref(
+            "",
+            nodes.inline("", "equation"),
+            refdomain="math",
+            reftype="eq",
+            reftarget=equation.label,
+            refdoc=self.env.docname,
+            refwarn=True,
+        )
+        heading = nodes.paragraph("", "", nodes.strong("", equation.label), nodes.Text(" "), link)
+        formula = nodes.math_block(
+            equation.latex, equation.latex, nowrap=equation.nowrap, number=None, label=None
+        )
+        entry = nodes.container("", heading, formula, ids=[f"check-{equation.label}"])
+        entry["classes"] = ["equation-entry"]
+        if not equation.is_statement:
+            heading += nodes.Text(" · definition")
+        if equation.label in mutants:
+            caught, total = mutants[equation.label]
+            text = f" · {caught} of {total} deliberate errors in the code caught"
+            heading += nodes.inline("", text)
+        for binding in bindings:
+            entry.extend(self._check(binding))
+        return entry
+
+    def _check(self, binding: Binding) -> list[nodes.Node]:
+        sentence = nodes.paragraph("", "", nodes.emphasis("", "Checked against: "))
+        for i, piece in enumerate(re.split(r"`+", binding.against)):
+            sentence += nodes.literal("", piece) if i % 2 else nodes.Text(piece)
+        sentence += nodes.Text(f" Tolerance: {binding.tolerance}.")
+        place = f"{binding.path}, line {binding.line}"
+        code = nodes.literal_block(binding.source, binding.source, language="python")
+        parts: list[nodes.Node] = [sentence, code]
+        if self.app.builder.format == "html":
+            opening = f"<details><summary>Test: {binding.name}</summary>"
+            parts.insert(1, nodes.raw("", opening, format="html"))
+            parts.append(nodes.raw("", "</details>", format="html"))
+        if self.config.equation_source_url:
+            base = self.config.equation_source_url
+            uri = f"{posixpath.join(base, binding.path)}#L{binding.line}"
+            link = nodes.reference("", place, refuri=uri, internal=False)
+            parts.insert(len(parts) - 1, nodes.paragraph("", "", link))
+        return parts
+
+
+def _mutants(app: Sphinx) -> dict[str, list[int]]:
+    """How many deliberate errors each equation's tests caught, of how many."""
+    file = Path(app.srcdir) / "tests" / "mutants.json"
+    return json.loads(file.read_text(encoding="utf-8"))["equations"] if file.exists() else {}
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register the directive, the checks and the marks."""
+    app.add_config_value("equation_source_url", "", "html", str)
+    app.add_node(equation_index)
+    app.add_directive("equation-index", EquationIndex)
+    app.add_post_transform(ShowChecks)
+    app.connect("doctree-read", collect)
+    app.connect("env-updated", check)
+    return {"parallel_read_safe": True, "parallel_write_safe": True, "env_version": 1}
