@@ -58,7 +58,7 @@ def create() -> None:
 
 def install() -> None:
     """Install the package, editable, with everything that the book and its tests need."""
-    command = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    command = [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     command += ["--constraint", "constraints.txt", "--editable", ".[book,test]"]
     if subprocess.run(command, cwd=ROOT).returncode:
         sys.exit(

@@ -1,0 +1,28 @@
+"""Run every test: the package, the stored outputs, the pages, the style and the types."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from tools.dependencies import ROOT
+
+COMMAND = [
+    *(sys.executable, "-m", "pytest", "tests", "book"),
+    *("-p", "tools.nbval_replay", "--nbval-lax", "--nbval-current-env"),
+    *("--nbval-sanitize-with", "tests/nbval_sanitize.cfg"),
+    *("--cov", "--cov-report=term-missing:skip-covered", "--cov-fail-under=95"),
+    *("-n", "auto", "--maxprocesses=4", "--dist", "loadfile"),
+    *("--durations=10", "--durations-min=1", "--no-header", "-q"),
+]
+
+
+def main() -> None:
+    """Run pytest with one thread for each of its processes, and pass its exit status on."""
+    environment = {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1", **os.environ}
+    sys.exit(subprocess.run([*COMMAND, *sys.argv[1:]], cwd=ROOT, env=environment).returncode)
+
+
+if __name__ == "__main__":
+    main()
