@@ -38,7 +38,7 @@ def record(**values: str | int) -> None:
     for name, value in values.items():
         if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
             fail(name, 'an integer, or rounded text such as f"{x:.1f}"', repr(value))
-    from IPython.display import display  # noqa: PLC0415 - only notebooks need IPython
+    from IPython.display import display  # only notebooks need it
 
     recorded = _Recorded({name: str(value) for name, value in values.items()})
     display(recorded, metadata={"vaebook": {"results": recorded.values}})

@@ -14,6 +14,7 @@ myst_enable_extensions = ["amsmath", "dollarmath"]
 myst_dmath_double_inline = True
 nb_execution_mode = "off"
 numfig = True
+html_sourcelink_suffix = ""
 exclude_patterns = ["_build", "tests"]
 language = "{language}"
 locale_dirs = ["locale"]
@@ -58,7 +59,8 @@ class Book:
             }
             code = {"cell_type": "code", "source": "record()", "metadata": {}}
             written.append({**code, "execution_count": 1, "outputs": [output]})
-        metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
+        kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        metadata = {"kernelspec": kernel, "language_info": {"name": "python"}}
         notebook = {"cells": written, "metadata": metadata, "nbformat": 4, "nbformat_minor": 4}
         self.write(name, json.dumps(notebook))
 

@@ -122,7 +122,8 @@ def test_equations_in_docstrings_are_exempt(book):
     book.write("api.rst", "API\n===\n\n.. automodule:: module\n")
     book.write("index.md", "# Book\n\n```{toctree}\nchapter\nequations\napi\n```\n")
     book.more_configuration = (
-        '\nextensions.append("sphinx.ext.autodoc")\nimport sys\nsys.path.insert(0, ".")\n'
+        'extensions.append("sphinx.ext.autodoc")\n'
+        f'import sys\nsys.path.insert(0, "{book.folder}")\n'
     )
     assert book.build() == ""
 

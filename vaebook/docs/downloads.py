@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pybtex.database import BibliographyData, parse_file
+from pybtex.database import parse_file
 
 from vaebook.docs import results
 
@@ -25,10 +25,9 @@ def write_downloads(app: Sphinx, exception: Exception | None) -> None:
     """Rewrite the notebooks among the sources that the pages offer for download."""
     if exception is not None or app.builder.format != "html":
         return
-    references: dict[str, BibliographyData] = {}
+    entries: dict[str, Any] = {}
     for name in getattr(app.config, "bibtex_bibfiles", ()):
-        references[name] = parse_file(Path(app.srcdir) / name)
-    entries = {key: entry for bib in references.values() for key, entry in bib.entries.items()}
+        entries |= dict(parse_file(Path(app.srcdir) / name).entries)
     for docname in sorted(app.env.found_docs):
         copy = Path(app.outdir) / "_sources" / f"{docname}.ipynb"
         if copy.exists():

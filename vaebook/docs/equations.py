@@ -48,7 +48,7 @@ class Equation:
         return self.label.startswith("eq-")
 
 
-class equation_index(nodes.General, nodes.Element):  # noqa: N801 - docutils style
+class equation_index(nodes.General, nodes.Element):
     """Stands for the list of all equations until every page is read."""
 
 
@@ -102,8 +102,8 @@ def check(app: Sphinx, env: BuildEnvironment) -> list[str]:
     for place, message in found.problems:
         logger.warning(message, location=place)
     for equation in equations:
-        if message := _problem(equation, places, bound):
-            logger.warning(message, location=(equation.docname, equation.line))
+        if problem := _problem(equation, places, bound):
+            logger.warning(problem, location=(equation.docname, equation.line))
         places.setdefault(equation.label, equation)
     for binding in found.bindings:
         if binding.label not in places:

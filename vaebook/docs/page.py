@@ -43,7 +43,7 @@ class ChapterRole(ReferenceRole):
         return [nodes.inline("", self.title), nodes.Text(" "), note], []
 
 
-class language_span(nodes.inline):  # noqa: N801 - docutils node classes are lower case
+class language_span(nodes.inline):
     """Words in a language other than the page's."""
 
 

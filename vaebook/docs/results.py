@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class result_reference(nodes.inline):  # noqa: N801 - docutils style
+class result_reference(nodes.inline):
     """Stands for a recorded value until every page is read."""
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from docutils import nodes
-from sphinx.util.docutils import SphinxDirective
 from sphinx.transforms.post_transforms import SphinxPostTransform
+from sphinx.util.docutils import SphinxDirective
 
 from vaebook.docs.equations import reading_order
 
@@ -30,7 +30,7 @@ COLUMNS = (
 )
 
 
-class status_table(nodes.General, nodes.Element):  # noqa: N801 - docutils style
+class status_table(nodes.General, nodes.Element):
     """Stands for the table until every page is read."""
 
 
