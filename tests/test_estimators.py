@@ -45,7 +45,8 @@ def test_monte_carlo_of_numbers_worked_out_by_hand():
 def test_monte_carlo_covers_the_truth_as_often_as_it_says():
     values = torch.rand(200, 5000, generator=seeded(0), dtype=torch.float64)
     estimate = monte_carlo(values)
-    assert isinstance(estimate, Estimate) and estimate.value.shape == (5000,)
+    assert isinstance(estimate, Estimate)
+    assert estimate.value.shape == (5000,)
     covered = ((estimate.value - 0.5).abs() < estimate.standard_error).double().mean()
     # of 5000 averages, 68.27 % within one error; the binomial error of that is 0.66 %
     assert abs(float(covered) - 0.6827) < 4 * 0.0066
@@ -88,7 +89,8 @@ def test_effective_sample_size_is_kishs(values, shift):
     expected = weights.sum(0) ** 2 / (weights**2).sum(0)
     sizes = effective_sample_size(torch.tensor(values) + shift)
     torch.testing.assert_close(sizes, torch.tensor(expected), rtol=1e-9, atol=0)
-    assert (sizes > 1 - 1e-9).all() and (sizes < len(values) * (1 + 1e-9)).all()
+    assert (sizes > 1 - 1e-9).all()
+    assert (sizes < len(values) * (1 + 1e-9)).all()
 
 
 def test_effective_sample_size_at_its_ends():
@@ -176,7 +178,8 @@ def test_a_baseline_changes_the_variance_and_not_the_mean():
         value, error = monte_carlo(gradients)
         assert ((value - true_gradient(expected_square)).abs() < 4.5 * error).all()
     plain, good, bad = (gradients[:, 0].var(0) for gradients in draws.values())
-    assert (good < plain).all() and (plain < bad).all()
+    assert (good < plain).all()
+    assert (plain < bad).all()
 
 
 def test_gradients_leave_the_caller_alone():
@@ -186,10 +189,12 @@ def test_gradients_leave_the_caller_alone():
         one, same, other = (
             estimator(square, own_mean, own_log_var, 3, seeded(seed)) for seed in (1, 1, 2)
         )
-        assert torch.equal(one, same) and not torch.equal(one, other)
+        assert torch.equal(one, same)
+        assert not torch.equal(one, other)
         assert not one.requires_grad
     assert torch.equal(state, torch.get_rng_state())
-    assert own_mean.grad is None and own_log_var.grad is None
+    assert own_mean.grad is None
+    assert own_log_var.grad is None
 
 
 def test_the_score_function_needs_no_derivative_of_f():

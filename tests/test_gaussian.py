@@ -97,7 +97,8 @@ def test_kl_diagonal_is_that_of_torch_distributions(shape, seed):
     expected = kl_divergence(diagonal(mean_q, log_var_q), diagonal(mean_p, log_var_p))
     torch.testing.assert_close(divergence, expected, **exact)
     swapped = kl_diagonal(mean_p, log_var_p, mean_q, log_var_q)
-    assert (divergence > 0).all() and not torch.allclose(divergence, swapped)
+    assert (divergence > 0).all()
+    assert not torch.allclose(divergence, swapped)
 
 
 @many_shapes
@@ -249,7 +250,8 @@ def test_samples_have_the_moments_of_the_model(model):
 def test_samples_depend_on_the_generator_alone(model):
     state = torch.get_rng_state()
     draws = [model.sample(3, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)]
-    assert torch.equal(draws[0], draws[1]) and not torch.equal(draws[0], draws[2])
+    assert torch.equal(draws[0], draws[1])
+    assert not torch.equal(draws[0], draws[2])
     assert torch.equal(state, torch.get_rng_state())
 
 

@@ -54,7 +54,8 @@ def test_laws_of_a_sampler(model):
         model.sample(4, generator=torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)
     )
     assert same.shape == (4, 3)
-    assert torch.equal(same, again) and not torch.equal(same, other)
+    assert torch.equal(same, again)
+    assert not torch.equal(same, other)
     assert torch.equal(state, torch.get_rng_state())
 
 
@@ -68,4 +69,5 @@ def test_laws_of_a_density(model):
         with torch.no_grad():
             densities = [model.elbo(x, generator), model.log_prob_estimate(x, 10, generator)]
     for density in densities:
-        assert density.shape == (5,) and torch.isfinite(density).all()
+        assert density.shape == (5,)
+        assert torch.isfinite(density).all()

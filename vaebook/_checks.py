@@ -25,12 +25,12 @@ def check_float(argument: str, value: Tensor, n_dims: int | None = None) -> None
         fail(argument, "finite numbers", "NaN or infinity")
 
 
-def check_rows(**tensors: Tensor) -> None:
+def check_rows(n_features: int | None = None, /, **tensors: Tensor) -> None:
     """Require float tensors (..., features) that broadcast, all with as many features.
 
     Looks at types and shapes alone. NaN passes, so that training can name the step it came up at.
     """
-    shape = torch.Size()
+    shape = torch.Size() if n_features is None else torch.Size([n_features])
     for argument, value in tensors.items():
         if not isinstance(value, Tensor) or not value.is_floating_point() or value.ndim == 0:
             got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
@@ -47,6 +47,8 @@ def check_rows(**tensors: Tensor) -> None:
 def check_batch(argument: str, value: Tensor, n_features: int | None = None) -> None:
     """Require a finite float matrix (batch, features), with `n_features` columns where given."""
     check_float(argument, value, n_dims=2)
+    if len(value) == 0:
+        fail(argument, "at least one row", f"shape {tuple(value.shape)}")
     if n_features is not None and value.shape[1] != n_features:
         fail(argument, f"{n_features} columns", f"shape {tuple(value.shape)}")
 

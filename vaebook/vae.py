@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Generator, Tensor, nn
 
-from vaebook._checks import check_at_least, check_batch, check_in, fail
+from vaebook._checks import check_at_least, check_batch, check_float, check_in, check_rows, fail
 from vaebook.estimators import log_mean_exp
 from vaebook.gaussian import LOG_2PI, kl_to_standard_normal, log_normal
 
@@ -162,6 +162,9 @@ def reparameterize(
     Tensor
         One draw for each row, shape (..., d).
     """
+    check_rows(mean=mean, log_var=log_var)
+    if mean.shape != log_var.shape:  # noise shared by broadcasting would be no noise of its own
+        fail("log_var", f"the shape of mean, {tuple(mean.shape)}", tuple(log_var.shape))
     noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype, device=mean.device)
     return mean + torch.exp(0.5 * log_var) * noise
 
@@ -199,8 +202,10 @@ class Bernoulli:
 
         On grey pixels the same formula is a cross-entropy and *no* likelihood.
         """
+        check_rows(params=params, x=x)
         # x log p + (1 - x) log(1 - p) with p = sigmoid(l) is x l - softplus(l): safe for any l
-        return torch.linalg.vecdot(x, params) - F.softplus(params).sum(-1)
+        with torch.autocast(x.device.type, enabled=False):  # in bfloat16 it would lose whole nats
+            return torch.linalg.vecdot(x, params) - F.softplus(params).sum(-1)
 
     def mean(self, params: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch D"]:
         """Probability that each pixel is lit."""
@@ -235,7 +240,9 @@ class Gaussian:
         self, x: Float[Tensor, "*#batch D"], params: Float[Tensor, "*batch P"]
     ) -> Float[Tensor, "*batch"]:
         """Log-density of `x`, summed over pixels, in nats."""
-        return log_normal(x, *self._mean_and_log_var(params))
+        mean, log_var = self._mean_and_log_var(params)
+        check_rows(params=mean, x=x)
+        return log_normal(x, mean, log_var)
 
     def mean(self, params: Float[Tensor, "*batch P"]) -> Float[Tensor, "*batch D"]:
         """Mean of each pixel."""
@@ -250,6 +257,8 @@ class Gaussian:
     def _mean_and_log_var(self, params: Tensor) -> tuple[Tensor, Tensor]:
         if self.std is not None:
             return params, torch.full_like(params, 2 * math.log(self.std))
+        if params.shape[-1] % 2:
+            fail("params", "an even number of columns: means, then log-variances", params.shape[-1])
         mean, raw = params.chunk(2, dim=-1)
         return mean, self.log_var_bound * torch.tanh(raw / self.log_var_bound)
 
@@ -272,6 +281,7 @@ class ContinuousBernoulli:
         self, x: Float[Tensor, "*#batch D"], params: Float[Tensor, "*batch D"]
     ) -> Float[Tensor, "*batch"]:
         """Log-density of `x`, summed over pixels, in nats."""
+        check_rows(params=params, x=x)
         safe = torch.where(params.abs() < self._small, self._small, params)
         # log of the integral of e^(l x) over [0, 1], which is (e^l - 1) / l
         exact = safe.clamp_min(0) + torch.log(-torch.expm1(-safe.abs()) / safe.abs())
@@ -281,9 +291,11 @@ class ContinuousBernoulli:
 
     def mean(self, params: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch D"]:
         """Mean of each pixel; not the sigmoid of the logit."""
-        safe = torch.where(params.abs() < self._small, self._small, params)
-        exact = -1 / torch.expm1(-safe) - 1 / safe
-        return torch.where(params.abs() < self._small, 0.5 + params / 12, exact)
+        size = params.abs().clamp_min(self._small)
+        exact = -1 / torch.expm1(-size) - 1 / size  # for the logit |l|; for -|l|, one minus it
+        series = 0.5 + params / 12 - params**3 / 720
+        mirrored = torch.where(params > 0, exact, 1 - exact)
+        return torch.where(params.abs() < self._small, series, mirrored)
 
     def sample(
         self, params: Float[Tensor, "*batch D"], generator: Generator | None = None
@@ -372,10 +384,12 @@ class StandardNormal(nn.Module):
 
     def log_prob(self, z: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
         """Log-density of each row, in nats."""
+        check_rows(self.n_latents, z=z)
         return -0.5 * (z.square().sum(-1) + self.n_latents * LOG_2PI)
 
     def sample(self, n: int, generator: Generator | None = None) -> Float[Tensor, "n d"]:
         """Draw `n` latent vectors."""
+        check_at_least("n", n, 1)
         return reparameterize(
             self.zero.expand(n, self.n_latents), self.zero.expand(n, self.n_latents), generator
         )
@@ -403,6 +417,7 @@ class MixturePrior(nn.Module):
 
     def log_prob(self, z: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
         """Log-density of each row, in nats."""
+        check_rows(self.n_latents, z=z)
         precisions = torch.exp(-self.log_vars)
         scaled = self.means * precisions
         with torch.autocast(z.device.type, enabled=False):  # a density needs all its digits
@@ -413,6 +428,7 @@ class MixturePrior(nn.Module):
 
     def sample(self, n: int, generator: Generator | None = None) -> Float[Tensor, "n d"]:
         """Draw `n` latent vectors: first the component, then the point."""
+        check_at_least("n", n, 1)
         chosen = torch.multinomial(self.logits.softmax(0), n, replacement=True, generator=generator)
         return reparameterize(self.means[chosen], self.log_vars[chosen], generator)
 
@@ -630,7 +646,8 @@ class VAE(nn.Module):
         """
         check_at_least("k", k, 1)
         self._check_data(x)
-        if isinstance(self.likelihood, Bernoulli) and not torch.all((x == 0) | (x == 1)):
+        binary = isinstance(self.likelihood, Bernoulli | CausalBernoulli)
+        if binary and not torch.all((x == 0) | (x == 1)):
             fail("x", "binary pixels: a Bernoulli VAE gives grey ones no likelihood", "grey pixels")
         samples_at_once = min(k, 50)
         data_at_once = max(1, _ROWS_AT_ONCE // samples_at_once)

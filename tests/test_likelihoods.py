@@ -1,0 +1,271 @@
+"""Likelihoods against enumeration, quadrature, torch.distributions and their own samples."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import integrate
+from torch import distributions
+
+from vaebook.vae import Bernoulli, ContinuousBernoulli, Gaussian
+
+nan = float("nan")
+everyone = [Bernoulli(), Gaussian(0.3), Gaussian(None), ContinuousBernoulli()]
+name = {"ids": lambda likelihood: f"{type(likelihood).__name__}{vars(likelihood).get('std', '')}"}
+shapes = st.lists(st.integers(1, 4), min_size=1, max_size=3)
+
+
+def seeded(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+def normals(*shape, seed=0):
+    return torch.randn(*shape, generator=seeded(seed), dtype=torch.float64)
+
+
+def pixels_for(likelihood, params, seed):
+    return likelihood.sample(params, seeded(seed))
+
+
+# --- laws of all ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("likelihood", everyone, **name)
+@settings(deadline=None, derandomize=True, max_examples=20)
+@given(shape=shapes, seed=st.integers(0, 999))
+def test_shapes(likelihood, shape, seed):
+    params = normals(*shape[:-1], shape[-1] * likelihood.n_per_pixel, seed=seed)
+    x = pixels_for(likelihood, params, seed)
+    assert likelihood.mean(params).shape == x.shape == tuple(shape)
+    assert likelihood.log_prob(x, params).shape == tuple(shape[:-1])
+
+
+@pytest.mark.parametrize("likelihood", everyone, **name)
+def test_the_log_density_of_an_image_is_the_sum_over_its_pixels(likelihood):
+    params = normals(3, 6 * likelihood.n_per_pixel)
+    x = pixels_for(likelihood, params, 1)
+    chunks = params.reshape(3, likelihood.n_per_pixel, 6)
+    one_by_one = sum(likelihood.log_prob(x[:, [i]], chunks[:, :, i]) for i in range(6))
+    torch.testing.assert_close(likelihood.log_prob(x, params), one_by_one, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("likelihood", everyone, **name)
+def test_one_image_against_many_parameters(likelihood):
+    params = normals(5, 3, 4 * likelihood.n_per_pixel)
+    x = pixels_for(likelihood, params[0], 1)
+    together = likelihood.log_prob(x, params)
+    apart = torch.stack([likelihood.log_prob(x, p) for p in params])
+    torch.testing.assert_close(together, apart, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("likelihood", everyone, **name)
+def test_samples_have_the_stated_mean_and_are_random(likelihood):
+    params = 2 * normals(4 * likelihood.n_per_pixel)
+    draws = likelihood.sample(params.expand(50_000, -1), seeded(2))
+    error = draws.std(0) / math.sqrt(len(draws))
+    assert ((draws.mean(0) - likelihood.mean(params)).abs() < 4.5 * error).all()
+    assert (error > 0).all()
+
+
+@pytest.mark.parametrize("likelihood", everyone, **name)
+def test_samples_depend_on_the_generator_alone(likelihood):
+    params = normals(30, 4 * likelihood.n_per_pixel)
+    state = torch.get_rng_state()
+    one, same, other = (likelihood.sample(params, seeded(seed)) for seed in (1, 1, 2))
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+    assert torch.equal(state, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("likelihood", everyone, **name)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_extreme_parameters_stay_finite_with_their_gradients(likelihood, dtype):
+    extreme = [-500.0, -90.0, -1e-3, -1e-9, 0.0, 1e-9, 1e-3, 90.0, 500.0]
+    params = torch.tensor(extreme * likelihood.n_per_pixel, dtype=dtype, requires_grad=True)
+    for x in (torch.zeros(9, dtype=dtype), torch.ones(9, dtype=dtype)):
+        log_prob = likelihood.log_prob(x, params)
+        (gradient,) = torch.autograd.grad(log_prob, params)
+        assert torch.isfinite(log_prob)
+        assert torch.isfinite(gradient).all()
+    mean = likelihood.mean(params)
+    (gradient,) = torch.autograd.grad(mean.sum(), params)
+    assert torch.isfinite(gradient).all()
+    x = likelihood.sample(params.detach().expand(1000, -1), seeded(0))
+    assert torch.isfinite(x).all()
+    if not isinstance(likelihood, Gaussian):
+        assert (mean >= 0).all()
+        assert (mean <= 1).all()
+        assert (x >= 0).all()
+        assert (x <= 1).all()
+
+
+@pytest.mark.parametrize("likelihood", everyone, **name)
+def test_log_densities_are_differentiated_right(likelihood):
+    params = 3 * normals(2, 3 * likelihood.n_per_pixel)
+    x = pixels_for(likelihood, params, 3)
+    assert torch.autograd.gradcheck(lambda p: likelihood.log_prob(x, p), params.requires_grad_())
+    assert torch.autograd.gradcheck(likelihood.mean, params)
+
+
+@pytest.mark.parametrize("likelihood", everyone, **name)
+def test_mixed_precision_costs_no_digits_of_a_density(likelihood):
+    params = torch.randn(4, 784 * likelihood.n_per_pixel, generator=seeded(4))
+    x = pixels_for(likelihood, params, 5)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = likelihood.log_prob(x, params)
+    assert mixed.dtype == torch.float32
+    # bfloat16 has 8 bits: one nat in 500 and more would be lost
+    torch.testing.assert_close(mixed, likelihood.log_prob(x, params), rtol=1e-6, atol=1e-3)
+
+
+# --- Bernoulli --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_pixels", [1, 3, 8])
+def test_bernoulli_sums_to_one_over_all_images(n_pixels):
+    x = torch.tensor(list(itertools.product([0.0, 1.0], repeat=n_pixels)), dtype=torch.float64)
+    params = 2 * normals(n_pixels, seed=n_pixels)
+    log_probs = Bernoulli().log_prob(x, params.expand(len(x), -1))
+    assert float(log_probs.logsumexp(0)) == pytest.approx(0, abs=1e-12)
+    expected = distributions.Bernoulli(logits=params).log_prob(x).sum(-1)
+    torch.testing.assert_close(log_probs, expected, rtol=1e-12, atol=1e-12)
+    # the mean and the variance, by enumeration
+    torch.testing.assert_close(log_probs.exp() @ x, Bernoulli().mean(params))
+
+
+def test_bernoulli_far_out_where_a_sigmoid_rounds_to_one():
+    params, x = torch.tensor([[100.0], [-100.0], [500.0]]), torch.tensor([[0.0], [1.0], [1.0]])
+    torch.testing.assert_close(Bernoulli().log_prob(x, params), torch.tensor([-100.0, -100.0, 0]))
+
+
+def test_bernoulli_draws_are_binary_with_the_variance_of_coins():
+    params = normals(6)
+    draws = Bernoulli().sample(params.expand(100_000, -1), seeded(6))
+    assert set(draws.unique().tolist()) == {0.0, 1.0}
+    probability = torch.sigmoid(params)
+    error = (probability * (1 - probability) / 100_000).sqrt()
+    assert ((draws.mean(0) - probability) / error).abs().max() < 4.5
+
+
+# --- Gaussian ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("std", [0.1, 1.0, 2.5])
+def test_gaussian_of_fixed_deviation(std):
+    x, params = normals(2, 5, 4)
+    expected = distributions.Normal(params, std).log_prob(x).sum(-1)
+    torch.testing.assert_close(Gaussian(std).log_prob(x, params), expected, rtol=1e-9, atol=1e-9)
+    assert torch.equal(Gaussian(std).mean(params), params)
+    draws = Gaussian(std).sample(params[0].expand(100_000, -1), seeded(7))
+    # the standard deviation of n draws has the relative error 1 / sqrt(2 n)
+    assert ((draws.std(0) / std - 1) * math.sqrt(200_000)).abs().max() < 4.5
+
+
+def test_gaussian_of_learned_deviation():
+    x = normals(5, 4)
+    params = normals(5, 8, seed=1)
+    mean, raw = params[:, :4], params[:, 4:]
+    log_var = 10 * torch.tanh(raw / 10)
+    expected = distributions.Normal(mean, torch.exp(log_var / 2)).log_prob(x).sum(-1)
+    torch.testing.assert_close(Gaussian(None).log_prob(x, params), expected, rtol=1e-9, atol=1e-9)
+    assert torch.equal(Gaussian(None).mean(params), mean)
+    draws = Gaussian(None).sample(params[0].expand(100_000, -1), seeded(8))
+    ratio = draws.var(0) / log_var[0].exp()
+    assert ((ratio - 1) * math.sqrt(50_000)).abs().max() < 4.5
+
+
+@pytest.mark.parametrize("raw", [-30.0, -2.0, 0.0, 3.0])
+def test_gaussian_of_learned_deviation_integrates_to_one(raw):
+    params = torch.tensor([0.4, raw], dtype=torch.float64)
+    width = 12 * math.exp(5 * math.tanh(raw / 10))
+
+    def density(x):
+        return float(Gaussian(None).log_prob(torch.tensor([x], dtype=torch.float64), params).exp())
+
+    total, _ = integrate.quad(density, 0.4 - width, 0.4 + width)
+    assert total == pytest.approx(1, abs=1e-8)
+
+
+def test_the_learned_log_variance_is_bounded():
+    params = torch.tensor([[0.0, 1e6], [0.0, -1e6]], dtype=torch.float64)
+    draws = Gaussian(None).log_prob(torch.zeros(2, 1, dtype=torch.float64), params)
+    expected = -0.5 * (math.log(2 * math.pi) + torch.tensor([10.0, -10.0], dtype=torch.float64))
+    torch.testing.assert_close(draws, expected)
+
+
+# --- continuous Bernoulli ---------------------------------------------------------------------
+
+logits = [-500.0, -30.0, -2.0, -0.0101, -0.0099, -1e-4, 0.0, 1e-4, 0.0099, 0.0101, 1.0, 30.0, 500.0]
+
+
+@pytest.mark.parametrize("logit", logits)
+def test_continuous_bernoulli_integrates_to_one_with_the_stated_mean(logit):
+    likelihood, params = ContinuousBernoulli(), torch.tensor([logit], dtype=torch.float64)
+
+    def density(x):
+        return float(likelihood.log_prob(torch.tensor([x], dtype=torch.float64), params).exp())
+
+    knots = [0.01, 0.1, 0.9, 0.99]  # the mass of an extreme logit lies at an end
+    total, _ = integrate.quad(density, 0, 1, points=knots)
+    mean, _ = integrate.quad(lambda x: x * density(x), 0, 1, points=knots)
+    assert total == pytest.approx(1, abs=1e-9)
+    assert float(likelihood.mean(params)) == pytest.approx(mean, abs=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_continuous_bernoulli_is_that_of_torch_distributions(dtype):
+    params = torch.linspace(-8, 8, 33, dtype=dtype)[:, None]
+    x = torch.rand(33, 1, generator=seeded(9), dtype=dtype)
+    expected = distributions.ContinuousBernoulli(logits=params.double()).log_prob(x.double())
+    log_prob = ContinuousBernoulli().log_prob(x, params)
+    torch.testing.assert_close(log_prob.double(), expected.sum(-1), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("logit", [-40.0, -3.0, -1e-3, 0.0, 1e-3, 3.0, 40.0])
+def test_continuous_bernoulli_draws_follow_its_distribution_function(logit):
+    from scipy import stats
+
+    params = torch.full((20_000,), logit, dtype=torch.float64)
+    draws = ContinuousBernoulli().sample(params, seeded(10)).numpy()
+
+    def distribution_function(x):
+        return x if logit == 0 else (math.e ** (logit * x) - 1) / math.expm1(logit)
+
+    assert stats.kstest(draws, distribution_function).pvalue > 1e-4
+
+
+def test_its_mean_is_not_the_sigmoid():
+    params = torch.tensor([2.0])
+    assert abs(float(ContinuousBernoulli().mean(params) - torch.sigmoid(params))) > 0.1
+
+
+# --- bad input --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("std", [0.0, -1.0, nan, math.inf])
+def test_a_standard_deviation_is_positive(std):
+    with pytest.raises(ValueError, match=r"^std: wanted a positive number or None, got "):
+        Gaussian(std)
+
+
+@pytest.mark.parametrize("likelihood", everyone, **name)
+@pytest.mark.parametrize("x", [torch.zeros(2, 1), torch.zeros(2, 5), torch.zeros(3, 4)])
+def test_pixels_that_do_not_fit_the_parameters_are_refused(likelihood, x):
+    params = torch.zeros(2, 4 * likelihood.n_per_pixel)
+    with pytest.raises(ValueError, match=r"^(x|params): wanted .*, got "):
+        likelihood.log_prob(x, params)
+
+
+@pytest.mark.parametrize("likelihood", everyone, **name)
+def test_integers_are_refused(likelihood):
+    with pytest.raises(ValueError, match=r"^params: wanted a floating-point"):
+        likelihood.log_prob(torch.zeros(4), torch.zeros(4 * likelihood.n_per_pixel).int())
+
+
+def test_a_mean_without_its_variance_is_refused():
+    for call in (Gaussian(None).mean, Gaussian(None).sample):
+        with pytest.raises(ValueError, match=r"^params: wanted an even number of columns"):
+            call(torch.zeros(2, 5))
