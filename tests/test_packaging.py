@@ -92,7 +92,7 @@ def test_conda_installs_the_same():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     python, pip, from_pip = environment["dependencies"]
     assert pip == "pip"
-    assert from_pip == {"pip": ["--constraint constraints.txt", "--editable .[book,test]"]}
+    assert from_pip == {"pip": ["-c constraints.txt", "-e .[book,test]"]}
     assert Requirement(python.replace("=", "==")).specifier.contains("3.11")
     assert PROJECT["requires-python"] == ">=3.11"
 

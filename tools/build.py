@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import time
 from pathlib import Path
 
@@ -37,10 +38,10 @@ def fill_cache(jobs: dict[str, Job]) -> None:
 
 def make_pages() -> None:
     """Run Jupyter Book on everything, warnings as errors."""
-    # The program has no `python -m` form, so take the one that lies beside this Python.
-    program = shutil.which("jupyter-book", path=Path(sys.executable).parent)
+    # The program has no `python -m` form, so take the one that was installed with this Python.
+    program = shutil.which("jupyter-book", path=sysconfig.get_path("scripts"))
     if program is None:
-        sys.exit("jupyter-book is not installed in .venv: remove .venv and run `make html` again.")
+        sys.exit("jupyter-book is not installed. Remove .venv and run `make html` again.")
     process = subprocess.run(
         [program, "build", ".", "-W", "-n", "--keep-going", "--all", "--quiet"],
         cwd=ROOT,
