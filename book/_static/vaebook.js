@@ -6,6 +6,12 @@
     "article pre, article mjx-container[display='true'], article .pst-scrollable-table-container, " +
     "article .cell_output .text_html, article div.math";
 
+  // Fade the edge behind which there is more.
+  function markMore(box) {
+    box.toggleAttribute("data-vb-more",
+      box.dataset.vbScroll !== undefined && box.scrollLeft + box.clientWidth < box.scrollWidth - 2);
+  }
+
   function markScrollers() {
     for (const box of document.querySelectorAll(scrollers)) {
       const scrolls = box.scrollWidth > box.clientWidth + 1 &&
@@ -13,10 +19,12 @@
       if (scrolls && !box.hasAttribute("data-vb-scroll")) {
         box.dataset.vbScroll = "";
         box.tabIndex = 0;
+        box.addEventListener("scroll", () => markMore(box), { passive: true });
       } else if (!scrolls && box.hasAttribute("data-vb-scroll")) {
         delete box.dataset.vbScroll;
         box.removeAttribute("tabindex");
       }
+      markMore(box);
     }
   }
 
