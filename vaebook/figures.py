@@ -164,7 +164,7 @@ def image_grid(
         fail("titles", f"{len(images)} strings, one for each image", f"{len(titles)}")
     room = 0 if titles is None else images.shape[1] // 2
     mosaic, corners = _mosaic(images, n_columns, room)
-    figure, axes = _picture(mosaic)
+    figure, axes = _picture(mosaic, images.shape[2])
     for (row, column), title in zip(corners, titles or (), strict=False):
         middle = column + images.shape[2] / 2 - 0.5
         axes.text(middle, row - 2, title, ha="center", va="bottom", fontsize=9.5)
@@ -190,9 +190,9 @@ def image_rows(rows: Mapping[str, Images]) -> Figure:
     shapes = {stack.shape for stack in stacks.values()}
     if len(shapes) > 1:
         fail("rows", "rows of equally many images of one size", f"shapes {sorted(shapes)}")
-    n_images, height, _ = shapes.pop()
+    n_images, height, width = shapes.pop()
     mosaic, corners = _mosaic(np.concatenate(list(stacks.values())), n_images, room=height // 2)
-    figure, axes = _picture(mosaic)
+    figure, axes = _picture(mosaic, width)
     for (row, column), label in zip(corners[::n_images], stacks, strict=True):
         axes.text(column, row - 2, label, ha="left", va="bottom")
     return figure
@@ -222,7 +222,7 @@ def interpolation_strip(paths: Images) -> Figure:
     n_steps = paths.shape[-2]
     images = _as_images(paths.reshape(-1, paths.shape[-1]))
     mosaic, corners = _mosaic(images, n_steps, room=0)
-    figure, axes = _picture(mosaic, margin=0.55)
+    figure, axes = _picture(mosaic, images.shape[2], margin=0.55)
     centres = np.array([column for _, column in corners[:n_steps]]) + images.shape[2] / 2 - 0.5
     axes.set_xticks(centres[[0, -1]], ["0", "1"])
     axes.tick_params(length=0)
@@ -256,7 +256,7 @@ def latent_manifold(decode: Callable[[Tensor], Tensor], n: int = 20) -> Figure:
     with torch.no_grad():
         images = _as_images(decode(torch.stack([z1.ravel(), z2.ravel()], 1)))
     mosaic, _ = _mosaic(images, n, room=0, gap=0)
-    figure, axes = _picture(mosaic, margin=0.3)
+    figure, axes = _picture(mosaic, images.shape[2], margin=0.3)
     side = images.shape[1]
     marks = torch.tensor([-1.0, 0.0, 1.0])
     where = n * side * torch.special.ndtr(marks).numpy() - 0.5
@@ -305,11 +305,11 @@ def _mosaic(
     return mosaic, corners
 
 
-def _picture(mosaic: np.ndarray, margin: float = 0) -> tuple[Figure, Axes]:
-    """Draw a mosaic without axes; `margin` is the height left for tick labels, in inches."""
+def _picture(mosaic: np.ndarray, tile: int, margin: float = 0) -> tuple[Figure, Axes]:
+    """Draw a mosaic of tiles `tile` pixels wide; `margin` inches of height go to tick labels."""
     n_rows, n_columns = mosaic.shape
-    # Few images stay small: a digit is at most 0.7 inch wide, about 70 pixels on the page.
-    width = min(WIDTH, 0.7 * n_columns / 28)
+    # Few images stay small: one is at most 0.7 inch wide, about 70 pixels on the page.
+    width = min(WIDTH, 0.7 * n_columns / tile)
     figure = Figure(figsize=(width, width * n_rows / n_columns + margin))
     axes = figure.subplots()
     axes.imshow(np.ma.masked_invalid(mosaic), vmin=0, vmax=1)
@@ -661,3 +661,36 @@ def _arrow(
             shrinkB=0,
         )
     )
+
+
+@in_style
+def jensen_gap(low: float, high: float) -> Figure:
+    """Draw Jensen's inequality for the logarithm of a variable with two equally likely values.
+
+    Parameters
+    ----------
+    low, high
+        The two values, positive, in increasing order.
+
+    Returns
+    -------
+    Figure
+        The logarithm, its chord, its tangent at the mean, and the gap between them.
+    """
+    if not 0 < low < high:
+        fail("low, high", "two positive numbers in increasing order", (low, high))
+    middle, mean_of_logs = (low + high) / 2, math.log(low * high) / 2
+    y = np.linspace(low / 2, high * 1.15, 300)
+    figure, axes = subplots(height=3.0)
+    axes.plot(y, np.log(y), color=CYCLE[0], label="log y")
+    chord = (low, high), (math.log(low), math.log(high))
+    axes.plot(*chord, "o--", color=CYCLE[1], label="chord", markersize=4)
+    tangent = math.log(middle) + (y - middle) / middle
+    axes.plot(y, tangent, "-.", color=CYCLE[2], linewidth=1.3, label="tangent at the mean")
+    arrow = {"arrowstyle": "<->", "color": PALETTE["ink"], "shrinkA": 0, "shrinkB": 0}
+    gap = (middle, mean_of_logs), (middle, math.log(middle))
+    axes.annotate("", *gap, arrowprops=arrow)
+    axes.text(middle * 1.05, sum(height for _, height in gap) / 2, "gap", va="center")
+    axes.set(xlabel="y", ylim=(1.15 * math.log(low / 2), 1.5 * math.log(high * 1.15)))
+    axes.legend(loc="lower right")
+    return figure

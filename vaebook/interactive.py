@@ -136,8 +136,8 @@ def elbo_explorer(
     offset: float = 0.0,
     noise_std: float = 0.6,
     x: float = 1.5,
-    mean: float = 0.0,
-    log_std: float = 0.0,
+    mean: float = 0.3,
+    log_std: float = -0.3,
 ) -> LiveFigure:
     """Show log p(x) = ELBO + KL(q || p(z|x)) while q moves, on a model with one latent.
 

@@ -1,0 +1,398 @@
+"""Figures: what they show against the data given, and that everybody can read them."""
+
+import io
+import math
+import subprocess
+import sys
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+import torch
+from matplotlib.colors import to_hex, to_rgb
+from matplotlib.text import Text
+from scipy import stats
+
+from vaebook import data, figures
+from vaebook.training import History
+
+RNG = np.random.default_rng(0)
+IMAGES = RNG.random((7, 16))
+PHONE = 350  # pixels: the width of a figure on a phone
+
+
+def history(n_epochs=5, validation=True):
+    epochs = np.arange(n_epochs)
+    train = {"reconstruction": list(-90.0 - 30 / (1 + epochs)), "kl": list(25.0 - 5 / (1 + epochs))}
+    held_out = {name: [0.0, *(value - 1 for value in values)] for name, values in train.items()}
+    ones = [1.0] * n_epochs
+    return History(train, held_out if validation else {}, learning_rate=ones, seconds=ones)
+
+
+DRAWINGS = {
+    "image_grid": lambda: figures.image_grid(IMAGES, 4, titles=list("abcdefg")),
+    "image_rows": lambda: figures.image_rows({"original": IMAGES, "reconstruction": IMAGES}),
+    "interpolation_strip": lambda: figures.interpolation_strip(IMAGES),
+    "latent_manifold": lambda: figures.latent_manifold(lambda z: z.sum(1, True).repeat(1, 16), 6),
+    "latent_scatter": lambda: figures.latent_scatter(
+        torch.tensor(IMAGES[:, :2]), [1, 2, 3] * 2 + [0]
+    ),
+    "learning_curves": lambda: figures.learning_curves(history()),
+    "lines": lambda: figures.lines(
+        [1, 10, 100],
+        {"bound": [-3.0, -2.0, -1.0], "estimate": [-4.0, -2.5, -1.5]},
+        errors={"bound": [0.1, 0.2, 0.3]},
+        levels={"published": -0.5},
+        x_label="samples",
+        y_label="nats",
+        x_scale="log",
+    ),
+    "histograms": lambda: figures.histograms(
+        {"a": RNG.normal(size=500), "b": RNG.normal(2, 2, size=300)},
+        density=stats.norm.pdf,
+        x_label="log weight",
+    ),
+    "bars": lambda: figures.bars(
+        {"VAE": 86.76, "IWAE": 84.78, "a somewhat longer name": 83.0},
+        errors={"IWAE": 0.3},
+        highlight=["IWAE"],
+        x_min=80,
+        x_label="nats",
+    ),
+    "density_map": lambda: figures.density_map(
+        data.toy_density("banana"), 6, points=torch.tensor(IMAGES[:, :2]), n=60
+    ),
+    "vae_diagram": figures.vae_diagram,
+    "jensen_gap": lambda: figures.jensen_gap(1.0, 9.0),
+    "subplots": lambda: figures.subplots(1, 2)[0],
+}
+
+every_figure = pytest.mark.parametrize("draw", DRAWINGS.values(), ids=DRAWINGS.keys())
+
+
+def svg(figure):
+    stream = io.BytesIO()
+    with mpl.rc_context(figures.STYLE):
+        figure.savefig(stream, format="svg", metadata={"Date": None})
+    return stream.getvalue()
+
+
+# --- every figure ---------------------------------------------------------------------------------
+
+
+def test_every_drawing_function_is_covered():
+    public = {name for name, value in vars(figures).items() if hasattr(value, "__wrapped__")}
+    assert {name for name in public if not name.startswith("_")} == set(DRAWINGS)
+
+
+@every_figure
+def test_figure_changes_no_setting(draw):
+    before = mpl.rcParams.copy()
+    draw()
+    assert mpl.rcParams.copy() == before
+
+
+@every_figure
+def test_figure_is_in_style_whatever_the_session_s_style(draw):
+    with mpl.rc_context({"font.size": 3, "figure.facecolor": "red", "axes.facecolor": "red"}):
+        figure = draw()
+    assert figure.get_facecolor()[3] == 0
+    assert all(axes.get_facecolor()[3] == 0 for axes in figure.axes)
+
+
+@every_figure
+def test_text_is_legible_on_a_phone_and_inside_the_figure(draw):
+    figure = draw()
+    width, height = figure.get_size_inches()
+    assert width <= figures.WIDTH
+    assert height <= 1.2 * figures.WIDTH
+    for text in figure.findobj(Text):
+        if text.get_visible() and text.get_text():
+            assert text.get_fontsize() / 72 * PHONE / max(width, PHONE / 96) > 8.5, text
+    figure.draw_without_rendering()
+    drawn = figure.get_tightbbox()  # in inches, of everything that is drawn
+    assert drawn.x0 > -0.02
+    assert drawn.y0 > -0.02
+    assert drawn.x1 < width + 0.02
+    assert drawn.y1 < height + 0.02
+
+
+@pytest.mark.parametrize("name", ["image_grid", "latent_scatter", "learning_curves", "vae_diagram"])
+def test_figure_has_the_same_bytes_at_every_run(name):
+    first = svg(DRAWINGS[name]())
+    assert first == svg(DRAWINGS[name]())
+    assert b"dc:date" not in first
+
+
+def luminance(colour):
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)]
+    return np.dot([0.2126, 0.7152, 0.0722], linear)
+
+
+def test_colours_stand_out_from_the_page():
+    paper = luminance("#fcfbf8")
+    for colour in figures.CYCLE:
+        assert (paper + 0.05) / (luminance(colour) + 0.05) >= 3
+    assert (paper + 0.05) / (luminance(figures.PALETTE["ink"]) + 0.05) >= 7
+    assert len(set(figures.CYCLE)) == len(figures.DASHES) == len(figures.MARKERS) == 6
+
+
+# --- style ----------------------------------------------------------------------------------------
+
+
+def run(code):
+    script = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    return script.stdout
+
+
+def test_import_changes_nothing():
+    code = (
+        "import matplotlib as mpl; before = mpl.rcParams.copy(); import vaebook.figures, sys; "
+        "print(mpl.rcParams.copy() == before, 'matplotlib.pyplot' in sys.modules)"
+    )
+    assert run(code) == "True False\n"
+
+
+def test_style_outside_a_notebook():
+    code = (
+        "import matplotlib as mpl; from vaebook import figures; figures.style(); "
+        "print(mpl.rcParams['svg.hashsalt'], mpl.rcParams['axes.spines.top'])"
+    )
+    assert run(code) == "vaebook False\n"
+
+
+def test_style_without_ipython(monkeypatch):
+    monkeypatch.setitem(sys.modules, "IPython", None)
+    with mpl.rc_context():
+        figures.style()
+        assert mpl.rcParams["svg.hashsalt"] == "vaebook"
+
+
+def test_notebook_shows_a_figure_once_as_svg_without_a_date():
+    code = (
+        "from IPython.core.interactiveshell import InteractiveShell; "
+        "shell = InteractiveShell.instance(); from vaebook import figures; figures.style(); "
+        "shown, _ = shell.display_formatter.format(figures.vae_diagram()); "
+        "again, _ = shell.display_formatter.format(figures.vae_diagram()); "
+        "print(sorted(shown), shown == again, 'dc:date' in shown['image/svg+xml'])"
+    )
+    assert run(code) == "['image/svg+xml', 'text/plain'] True False\n"
+
+
+# --- images ---------------------------------------------------------------------------------------
+
+
+def picture(figure):
+    return figure.axes[0].images[0].get_array()
+
+
+def tile(figure, row, column, room=0, gap=2, side=4):
+    top, left = row * (side + gap + room) + room, column * (side + gap)
+    return picture(figure)[top : top + side, left : left + side]
+
+
+def test_image_grid_shows_each_image_in_its_place():
+    figure = figures.image_grid(IMAGES, n_columns=4)
+    for i, image in enumerate(IMAGES):
+        np.testing.assert_array_equal(tile(figure, *divmod(i, 4)), image.reshape(4, 4))
+    assert tile(figure, 1, 3).mask.all()  # the eighth place is empty
+    assert picture(figure).mask[:, 4:6].all()
+    shown = figure.axes[0].images[0]
+    assert (shown.norm.vmin, shown.norm.vmax) == (0, 1)
+    assert to_hex(shown.cmap(0.0)) == "#ffffff"  # light paper
+    assert luminance(shown.cmap(1.0)) < 0.001  # dark ink
+
+
+def test_image_grid_titles_stand_above_their_images():
+    figure = figures.image_grid(IMAGES[:4], 2, titles=["a", "b", "c", "d"])
+    places = {text.get_text(): text.get_position() for text in figure.axes[0].texts}
+    assert places["a"][0] == places["c"][0] < places["b"][0]
+    assert places["a"][1] == places["b"][1] < places["c"][1]  # rows count downwards
+    np.testing.assert_array_equal(tile(figure, 1, 1, room=2), IMAGES[3].reshape(4, 4))
+
+
+def test_image_grid_takes_uint8_and_tensors_and_clips():
+    grey = torch.arange(16, dtype=torch.uint8).reshape(1, 4, 4) * 17
+    np.testing.assert_allclose(tile(figures.image_grid(grey), 0, 0), grey[0] / 255)
+    outside = torch.tensor([[-1.0, 0.25, 0.5, 2.0]], requires_grad=True)
+    shown = tile(figures.image_grid(outside), 0, 0, side=2)
+    assert shown.ravel().tolist() == [0, 0.25, 0.5, 1]
+
+
+def test_image_rows_are_labelled():
+    figure = figures.image_rows({"original": IMAGES, "reconstruction": 1 - IMAGES})
+    np.testing.assert_array_equal(tile(figure, 1, 2, room=2), 1 - IMAGES[2].reshape(4, 4))
+    texts = figure.axes[0].texts
+    assert [text.get_text() for text in texts] == ["original", "reconstruction"]
+    assert texts[0].get_position()[1] < texts[1].get_position()[1]
+
+
+def test_interpolation_strip_runs_from_left_to_right():
+    paths = RNG.random((2, 3, 16))
+    figure = figures.interpolation_strip(torch.tensor(paths))
+    for path in range(2):
+        for step in range(3):
+            np.testing.assert_array_equal(tile(figure, path, step), paths[path, step].reshape(4, 4))
+    ticks = zip(figure.axes[0].get_xticks(), figure.axes[0].get_xticklabels(), strict=True)
+    assert [(at, label.get_text()) for at, label in ticks] == [(1.5, "0"), (13.5, "1")]
+
+
+def test_latent_manifold_decodes_the_prior_s_quantiles():
+    n = 5
+    seen = []
+
+    def decode(z):
+        seen.append(z)
+        return (z[:, 1:] + 3).div(6).repeat(1, 4)  # brightness tells z2
+
+    figure = figures.latent_manifold(decode, n)
+    quantiles = stats.norm.ppf([0.1, 0.3, 0.5, 0.7, 0.9])
+    np.testing.assert_allclose(seen[0][:n, 0], quantiles, atol=1e-6)  # along the first row
+    np.testing.assert_allclose(seen[0][::n, 1], quantiles[::-1], atol=1e-6)  # from the top down
+    column = picture(figure)[::2, 0]
+    np.testing.assert_allclose(column, (quantiles[::-1] + 3) / 6, atol=1e-6)
+    # A tick stands where the prior has that share to its left (or below).
+    axes = figure.axes[0]
+    assert axes.get_xticks() == pytest.approx(10 * stats.norm.cdf([-1, 0, 1]) - 0.5)
+    assert axes.get_yticks() == pytest.approx(9 - axes.get_xticks())
+
+
+@pytest.mark.parametrize(
+    ("draw", "message"),
+    [
+        (lambda: figures.image_grid(torch.zeros(2, 15)), "images: wanted shape"),
+        (lambda: figures.image_grid(torch.zeros(0, 16)), "images: wanted shape"),
+        (lambda: figures.image_grid(torch.tensor(0.5)), "images: wanted shape"),
+        (lambda: figures.image_grid(torch.full((1, 4), math.nan)), "images: wanted finite"),
+        (lambda: figures.image_grid(IMAGES, 0), "n_columns: wanted an integer of at least 1"),
+        (lambda: figures.image_grid(IMAGES, titles=["a"]), "titles: wanted 7 strings"),
+        (lambda: figures.image_rows({}), "rows: wanted at least one label"),
+        (
+            lambda: figures.image_rows({"a": IMAGES, "b": IMAGES[:2]}),
+            "rows: wanted rows of equally",
+        ),
+        (lambda: figures.interpolation_strip(IMAGES[:1]), "paths: wanted shape"),
+        (lambda: figures.interpolation_strip(IMAGES[0]), "paths: wanted shape"),
+        (lambda: figures.latent_manifold(lambda z: z, 1), "n: wanted an integer of at least 2"),
+        (lambda: figures.latent_scatter(torch.zeros(3, 3), [0] * 3), "codes: wanted shape"),
+        (
+            lambda: figures.latent_scatter(torch.zeros(3, 2), [0] * 2),
+            r"labels: wanted shape \(3,\)",
+        ),
+        (lambda: figures.jensen_gap(2.0, 1.0), "low, high: wanted two positive numbers"),
+        (lambda: figures.lines([1, 2], {"a": [1, 2, 3]}), r"series: wanted 'a' of shape \(2,\)"),
+    ],
+)
+def test_figures_refuse(draw, message):
+    with pytest.raises(ValueError, match=message):
+        draw()
+
+
+# --- curves, codes and distributions --------------------------------------------------------------
+
+
+def test_latent_scatter_marks_are_the_labels():
+    codes = torch.randn(30, 2, generator=torch.Generator().manual_seed(0))
+    labels = np.arange(30) % 3
+    figure = figures.latent_scatter(codes, labels)
+    parts = figure.axes[0].collections
+    assert len(parts) == 3
+    for label, part in enumerate(parts):
+        np.testing.assert_array_equal(part.get_offsets(), codes[labels == label])
+    shapes = {part.get_paths()[0].vertices.tobytes() for part in parts}
+    assert len(shapes) == 3  # told apart without colour
+
+
+def test_learning_curves_show_both_terms():
+    record = history()
+    figure = figures.learning_curves(record, {"reconstruction": "E log p", "kl": "KL"})
+    for axes, name in zip(figure.axes, ("reconstruction", "kl"), strict=True):
+        train, validation = axes.lines
+        np.testing.assert_array_equal(train.get_xdata(), [1, 2, 3, 4, 5])
+        np.testing.assert_array_equal(train.get_ydata(), record.train[name])
+        np.testing.assert_array_equal(validation.get_xdata(), [1, 2, 3, 4, 5])
+        np.testing.assert_array_equal(validation.get_ydata(), record.validation[name][1:])
+        assert train.get_linestyle() != validation.get_linestyle()
+    assert [axes.get_ylabel() for axes in figure.axes] == ["E log p (nats)", "KL (nats)"]
+
+
+def test_learning_curves_without_validation():
+    figure = figures.learning_curves(history(validation=False), ["kl"])
+    assert len(figure.axes[0].lines) == 1
+
+
+def test_lines_differ_in_more_than_colour():
+    x = np.arange(3)
+    figure = figures.lines(x, {str(i): x + i for i in range(6)}, errors={"0": [1, 1, 2]})
+    curves = figure.axes[0].lines
+    np.testing.assert_array_equal(curves[2].get_ydata(), [2, 3, 4])
+    assert len({curve.get_marker() for curve in curves}) == 6
+    band = figure.axes[0].collections[0].get_paths()[0].vertices
+    assert band[:, 1].min() == -1
+    assert band[:, 1].max() == 4
+
+
+def test_one_line_needs_no_legend():
+    figure = figures.lines([0, 1], {"a": [0, 1]}, levels={"limit": 0.75})
+    assert figure.axes[0].get_legend() is None
+    assert figure.axes[0].lines[1].get_ydata() == [0.75, 0.75]
+    assert figure.axes[0].texts[0].get_text() == "limit"
+
+
+def test_histograms_are_densities():
+    samples = RNG.normal(size=400)
+    figure = figures.histograms({"sample": samples}, bins=20)
+    outline = figure.axes[0].patches[0].get_data()
+    assert (outline.values * np.diff(outline.edges)).sum() == pytest.approx(1)
+    expected, _ = np.histogram(samples, outline.edges)
+    np.testing.assert_allclose(outline.values * np.diff(outline.edges) * 400, expected)
+    assert figure.axes[0].get_legend() is None
+
+
+def test_bars_show_their_numbers():
+    figure = figures.bars({"first": 86.76, "second": 84.78}, highlight=["second"], x_min=80)
+    axes = figure.axes[0]
+    assert [bar.get_width() for bar in axes.patches] == [86.76, 84.78]
+    assert [text.get_text().strip() for text in axes.texts] == ["86.76", "84.78"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["first", "second"]
+    assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the first on top
+    assert [bar.get_facecolor()[3] for bar in axes.patches] == [0, 1]
+    assert axes.get_xlim()[0] == 80
+
+
+def test_density_map_is_the_density():
+    toy = data.toy_density("banana")
+    figure = figures.density_map(toy, 6.0, n=60)
+    shown = figure.axes[0].images[0]
+    assert shown.origin == "lower"
+    assert shown.get_extent() == [-6, 6, -6, 6]
+    row, column = 40, 12
+    point = torch.tensor([[-6 + 12 * (column + 0.5) / 60, -6 + 12 * (row + 0.5) / 60]])
+    expected = toy.log_prob(point).exp().item()
+    assert expected > 0
+    assert shown.get_array()[row, column] == pytest.approx(expected, rel=1e-4)
+
+
+def test_jensen_gap_is_the_difference_of_the_two_averages():
+    figure = figures.jensen_gap(1.0, 9.0)
+    logarithm, chord, tangent = figure.axes[0].lines
+    np.testing.assert_array_equal(chord.get_ydata(), np.log([1.0, 9.0]))
+    np.testing.assert_allclose(logarithm.get_ydata(), np.log(logarithm.get_xdata()))
+    assert (tangent.get_ydata() >= logarithm.get_ydata()).all()
+    gap = figure.axes[0].texts[0]
+    assert gap.xy == pytest.approx((5, np.log([1.0, 9.0]).mean()))
+    assert gap.get_position() == pytest.approx((5, math.log(5)))
+
+
+def test_vae_diagram_names_the_four_distributions_parts():
+    texts = " ".join(text.get_text() for text in figures.vae_diagram().axes[0].texts)
+    for name in (
+        "encoder",
+        "decoder",
+        "prior $p(z)$",
+        "$q_\\phi(z\\,|\\,x)$",
+        "$p_\\theta(x\\,|\\,z)$",
+    ):
+        assert name in texts
