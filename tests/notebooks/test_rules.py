@@ -1,0 +1,334 @@
+"""The rules that every chapter keeps, and for each rule a chapter that breaks it."""
+
+import copy
+import re
+import warnings
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+BOOK = Path(__file__).resolve().parents[2] / "book"
+NOTEBOOKS = [
+    path for path in sorted(BOOK.rglob("*.ipynb")) if ".ipynb_checkpoints" not in str(path)
+]
+COMPARED = "nbval-check-output"
+FIGURE = re.compile(r"<Figure size .*>")
+LINES_TO_AVOID, LINES_AT_MOST, IMPORTS_AT_MOST = 10, 20, 6
+RULES = []
+
+
+def rule(check):
+    """Register a generator of (cell number from 1, message for the author)."""
+    RULES.append(check)
+    return check
+
+
+def code_cells(notebook):
+    for number, cell in enumerate(notebook.cells, 1):
+        if cell.cell_type == "code" and cell.source.strip():
+            yield number, cell
+
+
+def texts(cell):
+    """What a reader can read in the stored outputs."""
+    for output in cell.outputs:
+        if output.output_type == "stream":
+            yield output.text
+        elif "data" in output:
+            for kind in ("text/plain", "text/markdown", "text/latex", "text/html"):
+                yield output.data.get(kind, "")
+
+
+def kinds(cell):
+    return {kind for output in cell.outputs for kind in output.get("data", {})}
+
+
+def is_figure(cell):
+    shown = any(kind.startswith("image/") for kind in kinds(cell))
+    return shown or any(FIGURE.search(text) for text in texts(cell)) or "image" in options(cell)
+
+
+def options(cell):
+    return cell.metadata.get("mystnb", {})
+
+
+def tags(cell):
+    return cell.metadata.get("tags", [])
+
+
+# --- stored outputs ---------------------------------------------------------------------------
+
+
+@rule
+def numbers_are_compared(notebook):
+    for number, cell in code_cells(notebook):
+        if COMPARED not in tags(cell):
+            for text in texts(cell):
+                if found := re.search(r".*\d.*", FIGURE.sub("", text)):
+                    yield number, f"tag it {COMPARED}: its output has a number, '{found[0]}'"
+                    break
+
+
+@rule
+def compared_cells_have_something_to_compare(notebook):
+    for number, cell in code_cells(notebook):
+        if COMPARED in tags(cell) and not any(map(str.strip, texts(cell))):
+            yield number, f"tagged {COMPARED}, but no text output is stored: run `make notebooks`"
+
+
+@rule
+def every_cell_was_run_in_order(notebook):
+    for expected, (number, cell) in enumerate(code_cells(notebook), 1):
+        if cell.execution_count != expected:
+            count = cell.execution_count
+            yield number, f"execution_count is {count}, not {expected}: run `make notebooks`"
+
+
+@rule
+def nothing_is_stored_but_text(notebook):
+    for number, cell in code_cells(notebook):
+        for kind in sorted(kinds(cell)):
+            if kind.startswith("image/") or "widget" in kind:
+                yield number, f"an output of kind {kind} is stored: run `make notebooks`"
+        if "execution" in cell.metadata:
+            yield number, "times of execution are stored: run `make notebooks`"
+
+
+# --- figures ----------------------------------------------------------------------------------
+
+GENERIC = re.compile(
+    r"(an? |the )?(image|picture|figure|plot|graph|chart|screenshot|output)\b", re.I
+)
+FILE_NAME = re.compile(r"\.(png|svg|jpe?g|ipynb)\b|^\S+$")
+
+
+@rule
+def figures_have_alternative_texts(notebook):
+    for number, cell in code_cells(notebook):
+        alt = options(cell).get("image", {}).get("alt", "")
+        if not is_figure(cell):
+            continue
+        if not alt:
+            yield number, 'a figure without text alternative: add mystnb: {"image": {"alt": …}}'
+        elif GENERIC.match(alt) or FILE_NAME.search(alt):
+            yield number, f"alt says nothing of what is shown; begin with the thing: '{alt}'"
+        elif len(alt) < 40 or len(alt.split()) < 7:
+            yield number, f"alt is too short to say what is shown (40 characters): '{alt}'"
+        elif alt == options(cell).get("figure", {}).get("caption"):
+            yield number, "alt repeats the caption; say what there is to see"
+
+
+@rule
+def figures_have_captions_and_names(notebook):
+    for number, cell in code_cells(notebook):
+        figure = options(cell).get("figure", {})
+        if is_figure(cell) and not figure.get("caption"):
+            yield number, 'a figure without caption: add mystnb: {"figure": {"caption": …}}'
+        if is_figure(cell) and not str(figure.get("name", "")).startswith("fig-"):
+            yield number, 'a figure without name: add mystnb: {"figure": {"name": "fig-…"}}'
+
+
+# --- the shape of a chapter -------------------------------------------------------------------
+
+
+def prose(notebook):
+    return "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+
+
+@rule
+def a_chapter_opens_with_its_aims_and_needs(notebook):
+    opening = ""
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            break
+        opening += cell.source + "\n\n"
+    if not re.match(r"(\([\w-]+\)=\n)?# ", opening):
+        yield 1, "begin with the title, '# …'"
+    if not re.search(r"\bable to\b", opening):
+        yield 1, "say before the first code what the reader 'will be able to' do"
+    if not re.search(r"\bneeds?\b", opening, re.IGNORECASE):
+        yield 1, "say before the first code what the reader needs ('You need …')"
+
+
+@rule
+def a_chapter_ends_with_summary_exercises_and_reading(notebook):
+    last = len(notebook.cells)
+    headings = re.findall(r"^## (.+)$", prose(notebook), re.MULTILINE)
+    ending = ["Summary", "Exercises", "Further reading"]
+    if headings[-3:] != ending:
+        yield last, f"end with the sections {ending}; the last ones are {headings[-3:]}"
+    reading = prose(notebook).rpartition("## Further reading")[2]
+    if "{cite" not in reading:
+        yield last, "further reading cites nothing"
+
+
+@rule
+def exercises_have_solutions_that_run(notebook):
+    last = len(notebook.cells)
+    text = prose(notebook)
+    exercises = re.findall(
+        r"^[`:]{3,}\{exercise\}[^\n]*\n(?::\w+:[^\n]*\n)*?:label: (\S+)", text, re.M
+    )
+    solutions = re.findall(r"^[`:]{3,}\{solution-start\} (\S+)", text, re.M)
+    if not 3 <= len(exercises) <= 6:
+        yield last, f"{len(exercises)} labelled exercises; a chapter has 3 to 6"
+    if sorted(exercises) != sorted(solutions):
+        yield last, f"exercises {exercises}, but solutions to {solutions}"
+    inside = None
+    for number, cell in enumerate(notebook.cells, 1):
+        if cell.cell_type == "code":
+            inside = inside and "has code"
+            continue
+        for start, end in re.findall(r"(\{solution-start\})|(\{solution-end\})", cell.source):
+            if end and inside == "begun":
+                yield number, "a solution without a code cell: nothing in it is run"
+            inside = "begun" if start else None
+
+
+@rule
+def imports_are_where_they_are_used(notebook):
+    for number, cell in code_cells(notebook):
+        imports = re.findall(r"^(?:from|import) ", cell.source, re.M)
+        if len(imports) > IMPORTS_AT_MOST:
+            yield number, f"{len(imports)} imports: import where a thing is first used"
+
+
+@rule
+def cells_are_short(notebook):
+    for number, cell in code_cells(notebook):
+        lines = [line for line in cell.source.splitlines() if line.strip()]
+        if len(lines) > LINES_AT_MOST:
+            yield number, f"{len(lines)} lines of code: split it, or move it into vaebook"
+        elif len(lines) > LINES_TO_AVOID:
+            warnings.warn(f"cell {number} has {len(lines)} lines of code", stacklevel=2)
+
+
+# --- the tests --------------------------------------------------------------------------------
+
+
+def name(path):
+    return path.relative_to(BOOK).as_posix()
+
+
+def test_the_book_has_chapters():
+    assert NOTEBOOKS
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=map(name, NOTEBOOKS))
+@pytest.mark.parametrize("check", RULES, ids=lambda check: check.__name__)
+def test_every_chapter_keeps_the_rules(path, check):
+    problems = list(check(nbformat.read(path, as_version=4)))
+    assert not problems, "\n" + "\n".join(f"{name(path)}, cell {n}: {text}" for n, text in problems)
+
+
+def test_no_two_figures_share_their_text_or_name():
+    seen = {}
+    for path in NOTEBOOKS:
+        for number, cell in code_cells(nbformat.read(path, as_version=4)):
+            if is_figure(cell):
+                alt, figure = (
+                    options(cell).get("image", {}).get("alt"),
+                    options(cell).get("figure", {}),
+                )
+                for key in (("alt", alt), ("name", figure.get("name"))):
+                    seen.setdefault(key, []).append(f"{name(path)}, cell {number}")
+    shared = {key: places for key, places in seen.items() if len(places) > 1}
+    assert not shared
+
+
+# --- the rules themselves ---------------------------------------------------------------------
+
+ALT = "Two falling curves; the upper one, the divergence, levels off after three epochs."
+END = "\n## Summary\n\nS.\n\n## Exercises\n\n"
+EXERCISE = "```{{exercise}} Title\n:label: ex-{0}\nTask.\n```\n\n```{{solution-start}} ex-{0}\n```"
+
+
+def good_chapter():
+    """Return a chapter that keeps all rules."""
+    figure = new_code_cell("figures.lines()", execution_count=2)
+    figure.outputs = [
+        new_output("display_data", {"text/plain": "<Figure size 640x480 with 1 Axes>"})
+    ]
+    figure.metadata.mystnb = {"image": {"alt": ALT}, "figure": {"name": "fig-a", "caption": "C."}}
+    value = new_code_cell("print(1)", execution_count=1, metadata={"tags": [COMPARED]})
+    value.outputs = [new_output("stream", name="stdout", text="1\n")]
+    cells = [new_markdown_cell("# T\n\nYou will be able to see. You need eyes."), value, figure]
+    cells.append(new_markdown_cell(END))
+    for i in range(3):
+        solution = new_code_cell("pass", execution_count=3 + i)
+        end = new_markdown_cell("```{solution-end}\n```")
+        cells += [new_markdown_cell(EXERCISE.format(i)), solution, end]
+    cells.append(new_markdown_cell("## Further reading\n\n{cite}`a`"))
+    return new_notebook(cells=cells)
+
+
+def change(cell, **attributes):
+    def apply(notebook):
+        for key, value in attributes.items():
+            setattr(notebook.cells[cell], key, value)
+
+    return apply
+
+
+def figure_metadata(alt=ALT, **figure):
+    return {
+        "mystnb": {"image": {"alt": alt}, "figure": figure or {"name": "fig-a", "caption": "C."}}
+    }
+
+
+def remove(cell):
+    return lambda notebook: notebook.cells.pop(cell)
+
+
+PNG = [new_output("display_data", {"image/png": "", "text/plain": "<Figure size 1x1>"})]
+BREAKS = {
+    "no tag": (change(1, metadata={}), "tag it nbval-check-output: its output has a number, '1'"),
+    "no output": (change(1, outputs=[]), "no text output is stored"),
+    "not run": (change(1, execution_count=None), "execution_count is None, not 1"),
+    "out of order": (change(1, execution_count=7), "execution_count is 7, not 1"),
+    "image": (change(2, outputs=PNG), "an output of kind image/png is stored"),
+    "timing": (change(1, metadata={"tags": [COMPARED], "execution": {}}), "times of execution"),
+    "no alt": (change(2, metadata=figure_metadata("")), "a figure without text alternative"),
+    "generic": (change(2, metadata=figure_metadata("Plot of " + ALT)), "alt says nothing"),
+    "file name": (change(2, metadata=figure_metadata("loss_curves.png")), "alt says nothing"),
+    "short": (change(2, metadata=figure_metadata("Two falling curves.")), "alt is too short"),
+    "repeats": (
+        change(2, metadata=figure_metadata(ALT, name="fig-a", caption=ALT)),
+        "alt repeats the caption",
+    ),
+    "no caption": (change(2, metadata=figure_metadata(ALT, name="fig-a")), "without caption"),
+    "no name": (change(2, metadata=figure_metadata(ALT, caption="C.")), "without name"),
+    "no title": (
+        change(0, source="You will be able to see. You need eyes."),
+        "begin with the title",
+    ),
+    "no aims": (change(0, source="# T\n\nYou need eyes."), "'will be able to'"),
+    "no needs": (change(0, source="# T\n\nYou will be able to see."), "'You need …'"),
+    "no summary": (change(3, source="\n## Exercises\n"), "end with the sections"),
+    "no reading": (change(-1, source="## Further reading\n\nNone."), "cites nothing"),
+    "few exercises": (change(4, source="Nothing."), "2 labelled exercises"),
+    "no solution": (
+        change(4, source=EXERCISE.format(0).partition("```{sol")[0]),
+        "but solutions to ['ex-1', 'ex-2']",
+    ),
+    "idle solution": (remove(5), "a solution without a code cell"),
+    "import wall": (change(1, source="import a\n" * 7), "7 imports"),
+    "long": (change(1, source="a = 1\n" * 21), "21 lines of code"),
+}
+
+
+def problems_of(notebook):
+    return [message for check in RULES for _, message in check(notebook)]
+
+
+def test_a_good_chapter_has_no_problems():
+    assert problems_of(good_chapter()) == []
+
+
+@pytest.mark.parametrize(("break_it", "message"), BREAKS.values(), ids=BREAKS)
+def test_a_broken_rule_is_seen(break_it, message):
+    notebook = copy.deepcopy(good_chapter())
+    break_it(notebook)
+    assert any(message in problem for problem in problems_of(notebook))
