@@ -1,4 +1,4 @@
-"""No result is typed: numbers in the prose come from the run, from a setting, or from a citation."""
+"""No result is typed: a number in the prose is recorded, or a setting, or has a citation."""
 
 import re
 from pathlib import Path
@@ -22,6 +22,9 @@ UNITS = r"(?:\s|\\,|-)*(?:%|\\%|percent|ms|s|seconds?|minutes?|nats?|bits?|[KMG]
 RESULT = re.compile(rf"(?<![\w.])(?:\d+\.\d+(?!\.?\d)(?:{UNITS})?|\d+(?:,\d{{3}})*{UNITS})")
 NUMBER = re.compile(r"(?<![\w.])\d[\d_]*(?:\.\d+)?(?:e-?\d+)?")
 FENCE = re.compile(r"^([`:~]{3,})(\{[^}\n]+\})?([^\n]*)\n(.*?)^\1[`:~]*$", re.MULTILINE | re.DOTALL)
+SILENT = re.compile(  # roles, code, addresses and HTML
+    r"\{(?!cite)[\w:-]+\}`[^`]*`|`[^`]*`|\]\([^)]*\)|https?://\S+|<[^>\s][^>]*>"
+)
 BLOCKS = re.compile(r"\n\s*\n|(?<=[.!?])\s+(?=[A-Z*_({$\[])|\n(?=\s*(?:[-*#]|\d+\.)\s)")
 
 
@@ -29,7 +32,7 @@ def readable(text):
     """Return Markdown without what no reader takes for a statement in words."""
 
     def open_fence(fence):
-        marker, directive, title, body = fence.groups()
+        directive, title, body = fence.groups()[1:]
         if directive is None or directive.startswith(("{code", "{math", "{figure", "{image")):
             return "\n\n"
         body = re.sub(r"^:\S+:[^\n]*$", "", body, flags=re.MULTILINE)

@@ -164,6 +164,10 @@ def a_chapter_ends_with_summary_exercises_and_reading(notebook):
         yield last, "further reading cites nothing"
 
 
+EXERCISE_LABEL = re.compile(r"^[`:]{3,}\{exercise\}.*\n(?::\w+:.*\n)*?:label: (\S+)", re.M)
+SOLUTION_LABEL = re.compile(r"^[`:]{3,}\{solution-start\} (\S+)", re.M)
+
+
 @rule
 def exercises_have_solutions_that_run(notebook):
     last = len(notebook.cells)
