@@ -11,8 +11,6 @@ else
 RUN = .venv/bin/python
 endif
 
-export PYTHONDONTWRITEBYTECODE = 1
-
 .DEFAULT_GOAL := help
 .PHONY: help environment html test notebooks serve lint format bench mutants clean
 

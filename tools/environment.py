@@ -59,6 +59,7 @@ def create() -> None:
 def install() -> None:
     """Install the package, editable, with everything that the book and its tests need."""
     command = [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    command += ["--no-compile"]  # Python compiles what is used, when it is used
     command += ["--constraint", "constraints.txt", "--editable", ".[book,test]"]
     if subprocess.run(command, cwd=ROOT).returncode:
         sys.exit(
