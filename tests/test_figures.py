@@ -352,14 +352,24 @@ def test_histograms_are_densities():
 
 
 def test_bars_show_their_numbers():
-    figure = figures.bars({"first": 86.76, "second": 84.78}, highlight=["second"], x_min=80)
+    figure = figures.bars({"first": 86.76, "second": 84.78}, highlight=["second"])
     axes = figure.axes[0]
     assert [bar.get_width() for bar in axes.patches] == [86.76, 84.78]
     assert [text.get_text().strip() for text in axes.texts] == ["86.76", "84.78"]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["first", "second"]
     assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the first on top
     assert [bar.get_facecolor()[3] for bar in axes.patches] == [0, 1]
+    assert axes.get_xlim()[0] == 0
+
+
+def test_bars_on_an_axis_that_is_cut_off_are_dots():
+    figure = figures.bars({"first": 86.76, "second": 84.78}, errors={"second": 0.5}, x_min=80)
+    axes = figure.axes[0]
     assert axes.get_xlim()[0] == 80
+    assert len(axes.patches) == 0
+    dots = [line for line in axes.lines if line.get_marker() == "o"]
+    assert [(dot.get_xdata()[0], dot.get_ydata()[0]) for dot in dots] == [(86.76, 0), (84.78, 1)]
+    np.testing.assert_allclose(axes.collections[0].get_segments(), [[[84.28, 1], [85.28, 1]]])
 
 
 def test_density_map_is_the_density():

@@ -508,9 +508,9 @@ def bars(
     errors: Mapping[str, float] | None = None,
     x_label: str = "",
     highlight: Sequence[str] = (),
-    x_min: float = 0.0,
+    x_min: float | None = None,
 ) -> Figure:
-    """Draw named values as horizontal bars with the number at the end of each.
+    """Draw named values under each other, each with its number.
 
     Parameters
     ----------
@@ -521,9 +521,10 @@ def bars(
     x_label
         Of the axis.
     highlight
-        Labels of bars to fill; the others are outlined.
+        Labels of bars (or dots) to fill; the others are outlined.
     x_min
-        Where the axis starts.
+        Where the axis starts.  Without it bars start at zero; with it the values are dots,
+        because the length of a bar that is cut off says nothing.
 
     Returns
     -------
@@ -531,26 +532,20 @@ def bars(
     """
     figure, axes = subplots(height=0.7 + 0.38 * len(values))
     for place, (label, value) in enumerate(values.items()):
-        filled = label in highlight
-        axes.barh(
-            *(place, value),
-            xerr=(errors or {}).get(label),
-            height=0.62,
-            color=CYCLE[0] if filled else "none",
-            edgecolor=CYCLE[0],
-            linewidth=1.2,
-        )
-        axes.annotate(
-            *(f" {value:.4g}", (value, place)),
-            xytext=(10, 0) if errors and label in errors else (2, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=9.5,
-        )
+        fill = CYCLE[0] if label in highlight else "none"
+        if x_min is None:
+            axes.barh(place, value, height=0.62, color=fill, edgecolor=CYCLE[0], linewidth=1.2)
+        else:
+            axes.plot(value, place, "o", markersize=7, mfc=fill, mec=CYCLE[0], mew=1.4)
+        error = (errors or {}).get(label, 0.0)
+        if error:
+            axes.errorbar(value, place, xerr=error, color=PALETTE["ink"], capsize=3)
+        end, look = (value + error, place), {"va": "center", "fontsize": 9.5}
+        axes.annotate(f"{value:.4g}", end, (8, 0), textcoords="offset points", **look)
     axes.set_yticks(range(len(values)), list(values))
-    axes.invert_yaxis()
-    longest = max(values.values())
-    axes.set_xlim(x_min, longest + 0.2 * (longest - x_min))  # room for the numbers
+    axes.set_ylim(len(values) - 0.5, -0.5)
+    start, longest = x_min or 0.0, max(values.values())
+    axes.set_xlim(start, longest + 0.2 * (longest - start))  # room for the numbers
     axes.grid(axis="y", visible=False)
     axes.set_xlabel(x_label)
     return figure
