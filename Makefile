@@ -12,7 +12,7 @@ RUN = .venv/bin/python
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help environment html test notebooks serve lint format bench mutants clean
+.PHONY: help environment html test notebooks serve lint format bench mutants links clean
 
 help:  ## Show this list
 	@echo "Variational Autoencoders, Verified"
@@ -48,6 +48,9 @@ bench: environment  ## Measure speed against the usual ways, side by side
 
 mutants: environment  ## Break the formulas one by one and see the tests notice
 	@$(RUN) tools/mutants.py
+
+links: html  ## Ask other sites whether the links to them still work
+	@.venv/bin/jupyter-book build . --builder linkcheck
 
 clean:  ## Remove what was built (_build and the caches of the tools, not .venv)
 	rm -rf _build .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache test-results
