@@ -52,7 +52,7 @@ def normalise_outputs(outputs: list[NotebookNode]) -> list[NotebookNode]:
                 {
                     kind: v
                     for kind, v in output.metadata.items()
-                    if kind in output.data or kind == "vaebook"
+                    if kind in output.data or kind == "scrapbook"
                 }
             )
         stored.append(output)

@@ -41,4 +41,6 @@ def record(**values: str | int) -> None:
     from IPython.display import display  # only notebooks need it
 
     recorded = _Recorded({name: str(value) for name, value in values.items()})
-    display(recorded, metadata={"vaebook": {"results": recorded.values}})
+    # MyST-NB hands everything marked "scrapbook" to the build, cached outputs included.
+    mark = {"name": ", ".join(recorded.values), "results": recorded.values}
+    display(recorded, metadata={"scrapbook": mark})

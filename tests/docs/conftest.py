@@ -55,9 +55,10 @@ class Book:
             output = {
                 "output_type": "display_data",
                 "data": {"text/plain": str(cell)},
-                "metadata": {"vaebook": {"results": cell}},
+                "metadata": {"scrapbook": {"name": ", ".join(cell), "results": cell}},
             }
-            code = {"cell_type": "code", "source": "record()", "metadata": {}}
+            source = f"from vaebook.results import record\nrecord(**{cell})"
+            code = {"cell_type": "code", "source": source, "metadata": {}}
             written.append({**code, "execution_count": 1, "outputs": [output]})
         kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
         metadata = {"kernelspec": kernel, "language_info": {"name": "python"}}

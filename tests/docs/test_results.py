@@ -31,6 +31,13 @@ def test_values_stand_in_the_sentence_of_every_page(book):
     assert 'First: <span class="result">−84.7</span>.' in book.page("index.html")
 
 
+def test_values_of_a_run_and_of_its_cached_outputs_are_the_same(book):
+    book.more_configuration = 'nb_execution_mode = "cache"\n'
+    for _ in range(2):
+        assert book.build(fresh=True) == ""
+        assert 'It is <span class="result">−84.7</span> nats.' in book.page("parts/one.html")
+
+
 def test_a_changed_value_changes_the_pages_that_quote_it(book):
     book.build()
     book.write_notebook("parts/one.ipynb", "# One", {"nats": "84.6", "units": "13"})
@@ -47,7 +54,7 @@ def test_an_unknown_key_warns_its_author(book, key):
 
 
 def test_a_value_recorded_twice_warns_its_author(book):
-    book.write_notebook("parts/one.ipynb", "# One", {"nats": "1"}, {"nats": "2", "units": "1"})
+    book.write_notebook("parts/one.ipynb", "# One", {"nats": "1"}, {"units": "1", "nats": "2"})
     assert "'nats' is recorded twice: rename one" in book.build()
 
 
@@ -88,7 +95,7 @@ def test_record_shows_what_it_stores():
         record(nats="84.7", units=12)
     (output,) = captured.outputs
     assert output.data["text/plain"] == "nats  = 84.7\nunits = 12"
-    assert output.metadata["vaebook"] == {"results": {"nats": "84.7", "units": "12"}}
+    assert output.metadata["scrapbook"]["results"] == {"nats": "84.7", "units": "12"}
 
 
 @pytest.mark.parametrize("value", [84.7123, "", None, True])

@@ -177,13 +177,16 @@ class ShowChecks(SphinxPostTransform):
             if not equation.label:
                 continue
             if equation.docname not in chapters:
-                title = self.env.titles[equation.docname].astext()
-                name = f"equations-{equation.docname.replace('/', '-')}"
-                chapter = nodes.section("", nodes.title("", title), ids=[nodes.make_id(name)])
-                chapters[equation.docname] = chapter
+                chapters[equation.docname] = self._chapter(equation.docname)
             entry = self._entry(equation, bindings.get(equation.label, []), mutants)
             chapters[equation.docname] += entry
         return list(chapters.values())
+
+    def _chapter(self, docname: str) -> nodes.section:
+        uri = self.app.builder.get_relative_uri(self.env.docname, docname)
+        name = self.env.titles[docname].astext()
+        title = nodes.title("", "", nodes.reference("", name, refuri=uri, internal=True))
+        return nodes.section("", title, ids=[nodes.make_id(f"equations-{docname}")])
 
     def _entry(
         self, equation: Equation, bindings: list[Binding], mutants: dict[str, list[int]]

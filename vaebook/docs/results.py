@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from docutils import nodes
+from myst_nb.sphinx_ import NbMetadataCollector
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxRole
@@ -39,26 +40,24 @@ class ResultRole(SphinxRole):
         return [node], []
 
 
-def recorded(notebook: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Names and values that the outputs of a notebook hold."""
-    for cell in notebook["cells"]:
-        for output in cell.get("outputs", []):
-            values = output.get("metadata", {}).get("vaebook", {}).get("results", {})
-            yield from values.items()
+def recorded(env: BuildEnvironment) -> Iterator[tuple[str, str]]:
+    """Names and values that the notebook just read has recorded, through MyST-NB's `glue`."""
+    folder = Path(env.mystnb_config.output_folder)  # type: ignore[attr-defined]
+    if marks := NbMetadataCollector.get_doc_data(env).get(env.docname, {}).get("glue"):
+        outputs = json.loads((folder / f"{env.docname}.glue.json").read_text(encoding="utf-8"))
+        for mark in marks:
+            yield from outputs[mark]["metadata"]["scrapbook"].get("results", {}).items()
 
 
 def collect(app: Sphinx, doctree: nodes.document) -> None:
-    """Note what the notebook just executed has recorded, and which pages this one quotes."""
-    env = app.env
-    executed = Path(env.mystnb_config.output_folder) / f"{env.docname}.ipynb"  # type: ignore[attr-defined]
-    metadata: dict[str, Any] = env.metadata[env.docname]
+    """Note what one page has recorded, and whether it quotes."""
+    metadata: dict[str, Any] = app.env.metadata[app.env.docname]
     metadata["quotes"] = any(True for _ in doctree.findall(result_reference))
     results: dict[str, str] = {}
-    if executed.exists() and env.doc2path(env.docname).endswith(".ipynb"):
-        for name, value in recorded(json.loads(executed.read_text(encoding="utf-8"))):
-            if name in results:
-                logger.warning(f"'{name}' is recorded twice: rename one", location=env.docname)
-            results[name] = value
+    for name, value in recorded(app.env):
+        if name in results:
+            logger.warning(f"'{name}' is recorded twice: rename one", location=app.env.docname)
+        results[name] = value
     metadata["results"] = results
 
 
