@@ -48,7 +48,7 @@ def usual_epoch(vae: VAE, images: data.ImageSet) -> None:
 
 
 def bare_epoch(vae: VAE, pixels: torch.Tensor) -> None:
-    """The same kernels as `fit`, without its services: no checks, no history, no schedule."""
+    """Run the same kernels as `fit`, without its checks, history, seeds or resume."""
     torch.set_flush_denormal(True)
     optimizer = torch.optim.Adam(vae.parameters(), lr=1e-3, fused=True)
     mixed = bfloat16_pays(torch.device("cpu"))
@@ -92,9 +92,8 @@ def main() -> None:
         print(f"{name:6s} {statistics.median(values):6.2f} s an epoch")
     for other in ("usual", "bare"):
         ratios = [a / b for a, b in zip(times[other], times["fit"], strict=True)]
-        print(
-            f"{other} / fit: {statistics.median(ratios):.2f}  (all: {[round(r, 2) for r in ratios]})"
-        )
+        rounded = [round(ratio, 2) for ratio in ratios]
+        print(f"{other} / fit: {statistics.median(ratios):.2f}  (all: {rounded})")
 
     torch.manual_seed(0)
     history = fit(

@@ -178,8 +178,7 @@ def score_function_gradient(
 
 
 def _noise(mean: Tensor, n_samples: int, generator: Generator | None) -> Tensor:
-    kind = {"dtype": mean.dtype, "device": mean.device}
-    return torch.randn(n_samples, *mean.shape, generator=generator, **kind)
+    return mean.new_empty(n_samples, *mean.shape).normal_(generator=generator)
 
 
 def _values(f: Integrand, z: Tensor) -> Tensor:

@@ -210,9 +210,8 @@ class LinearGaussian:
         """Draw `n` data by ancestral sampling: first the latent variable, then the datum."""
         check_at_least("n", n, 1)
         n_features, n_latents = self.weight.shape
-        kind = {"dtype": self.weight.dtype, "device": self.weight.device}
-        z = torch.randn(n, n_latents, generator=generator, **kind)
-        noise = torch.randn(n, n_features, generator=generator, **kind)
+        z = self.weight.new_empty(n, n_latents).normal_(generator=generator)
+        noise = self.weight.new_empty(n, n_features).normal_(generator=generator)
         return z @ self.weight.T + self.mean + math.sqrt(self.noise_var) * noise
 
     def log_prob(self, x: Float[Tensor, "n D"]) -> Float[Tensor, " n"]:

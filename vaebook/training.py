@@ -230,7 +230,8 @@ class _Run:
         device: torch.device,
     ) -> None:
         self.model, self.settings, self.n_steps = model, settings, n_steps
-        self.optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=device.type != "mps")
+        self.on_mps = device.type == "mps"  # has neither float64 nor a fused Adam
+        self.optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=not self.on_mps)
         self.scheduler: torch.optim.lr_scheduler.LRScheduler
         if schedule == "one-cycle":
             self.scheduler = torch.optim.lr_scheduler.OneCycleLR(self.optimizer, lr, n_steps)
@@ -388,7 +389,7 @@ def bfloat16_pays(device: torch.device) -> bool:
 
 
 def _checksum(data: Tensor) -> int:
-    return zlib.crc32(data.detach().cpu().contiguous().numpy())
+    return zlib.crc32(data.detach().cpu().contiguous().numpy().data)
 
 
 def _not_finite(run: _Run, loss: Tensor, checkpoint: str | Path | None) -> str:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -24,7 +25,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Generator, Tensor, nn
 
-from vaebook._checks import check_at_least, check_batch, check_float, check_in, check_rows, fail
+from vaebook._checks import check_at_least, check_batch, check_in, check_rows, fail
 from vaebook.estimators import log_mean_exp
 from vaebook.gaussian import LOG_2PI, kl_to_standard_normal, log_normal
 
@@ -48,7 +49,7 @@ def mlp(n_in: int, n_out: int, hidden: Sequence[int] = (400,)) -> nn.Sequential:
     """
     widths = [n_in, *hidden, n_out]
     layers: list[nn.Module] = []
-    for wide, narrow in zip(widths[:-1], widths[1:], strict=True):
+    for wide, narrow in pairwise(widths):
         layers += [nn.Linear(wide, narrow), nn.SiLU()]
     return nn.Sequential(*layers[:-1])
 
@@ -165,7 +166,7 @@ def reparameterize(
     check_rows(mean=mean, log_var=log_var)
     if mean.shape != log_var.shape:  # noise shared by broadcasting would be no noise of its own
         fail("log_var", f"the shape of mean, {tuple(mean.shape)}", tuple(log_var.shape))
-    noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype, device=mean.device)
+    noise = mean.new_empty(mean.shape).normal_(generator=generator)
     return mean + torch.exp(0.5 * log_var) * noise
 
 
@@ -182,7 +183,7 @@ class Likelihood(Protocol):
         ...
 
     def mean(self, params: Tensor) -> Tensor:
-        """Expected pixels."""
+        """Return the expected pixels."""
         ...
 
     def sample(self, params: Tensor, generator: Generator | None = None) -> Tensor:
@@ -301,8 +302,7 @@ class ContinuousBernoulli:
         self, params: Float[Tensor, "*batch D"], generator: Generator | None = None
     ) -> Float[Tensor, "*batch D"]:
         """Pixels drawn by inverting the distribution function."""
-        kind = {"dtype": params.dtype, "device": params.device}
-        uniform = torch.rand(params.shape, generator=generator, **kind)
+        uniform = torch.empty_like(params).uniform_(generator=generator)
         size = params.abs().clamp_min(1e-6)
         downward = torch.log1p(uniform * torch.expm1(-size)) / -size  # drawn for the logit -size
         return torch.where(params > 0, 1 - downward, downward)
@@ -330,6 +330,7 @@ class CausalBernoulli(nn.Module):
     """
 
     n_per_pixel = 1
+    mask: Tensor
 
     def __init__(self, height: int = 28, width: int = 28, reach: int = 5) -> None:
         super().__init__()
@@ -375,6 +376,8 @@ class StandardNormal(nn.Module):
     n_latents
         Dimension of z.
     """
+
+    zero: Tensor
 
     def __init__(self, n_latents: int) -> None:
         super().__init__()
@@ -489,7 +492,7 @@ class VAE(nn.Module):
         return self.encoder(x)
 
     def decode(self, z: Float[Tensor, "*batch latents"]) -> Float[Tensor, "*batch pixels"]:
-        """Expected image E[x|z] for each latent vector: a mean, not a sample."""
+        """Return the expected image E[x|z] of each latent vector: a mean, not a sample."""
         return self.likelihood.mean(self._decode(z))
 
     def _decode(self, z: Tensor) -> Tensor:
