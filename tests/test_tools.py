@@ -19,6 +19,7 @@ def notebook(*sources, **metadata):
 
 
 def key(book):
+    """Return the checksum of all that the outputs of a notebook depend on."""
     return dependencies.notebook_key(book, [])
 
 
@@ -135,21 +136,22 @@ def test_nbval_compares_with_the_run(tmp_path):
             [sys.executable, *arguments], cwd=tmp_path, capture_output=True, text=True
         ).stdout
 
-    def compare(printed="2\n", count=1):
-        for number, cell in enumerate(book.cells, start=1):
-            cell.execution_count = number * count if count else None
-        book.cells[0].outputs = [new_output("stream", name="stdout", text=printed)]
-        nbformat.write(book, path)
+    def nbval():
         return python("-m", "pytest", "-p", "tools.nbval_replay", "--nbval-lax", "book")
 
+    def compare(printed="2\n", counts=(1, 2)):
+        for count, cell in zip(counts, book.cells, strict=True):
+            cell.execution_count = count
+        book.cells[0].outputs = [new_output("stream", name="stdout", text=printed)]
+        nbformat.write(book, path)
+        return nbval()
+
     nbformat.write(book, path)
-    assert "was not run since" in python(
-        "-m", "pytest", "-p", "tools.nbval_replay", "--nbval-lax", "book"
-    )
+    assert "was not run since" in nbval()
     python("-c", "from tools.execution import execute; execute()")
     assert "2 passed" in compare()
     assert "1 failed, 1 passed" in compare(printed="3\n")
-    assert "without having been run" in compare(count=None)
+    assert "without having been run" in compare(counts=(1, None))
     book.cells[1].source = "x = 2"
     assert "was not run since" in compare()
 

@@ -73,14 +73,10 @@ def draw(digit: np.ndarray, reconstruction: np.ndarray, new_digits: np.ndarray) 
         text("and new digits, decoded from draws of the prior", 450, 312),
     ]
     side = 852 / len(new_digits)
-    parts += [
-        picture(new, 24 + i * side + 4, 330, side - 8) for i, new in enumerate(new_digits)
-    ]
+    parts += [picture(new, 24 + i * side + 4, 330, side - 8) for i, new in enumerate(new_digits)]
     return (
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 900 412" '
-        'font-family="\'Source Serif 4\', Charter, Georgia, serif">'
-        + "\n".join(parts)
-        + "</svg>\n"
+        "font-family=\"'Source Serif 4', Charter, Georgia, serif\">" + "\n".join(parts) + "</svg>\n"
     )
 
 

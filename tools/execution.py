@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -33,6 +34,7 @@ EXECUTED = ROOT / "_build" / "executed"
 RECORDS = ROOT / "_build" / "execution.json"
 CELL_TIMEOUT = 1800  # seconds
 PROGRESS_EVERY = 15.0  # seconds
+COLOUR = re.compile(r"\x1b\[[\d;]*m")
 
 
 class NotebookError(Exception):
@@ -160,6 +162,9 @@ async def run(job: Job, threads: int) -> dict[str, Any]:
         nonlocal at_cell
         at_cell = cell_index
 
+    def where() -> str:
+        return f"{job.name}: cell {at_cell + 1} of {len(notebook.cells)}"
+
     client = NotebookClient(
         notebook,
         kernel_name="python3",
@@ -180,8 +185,7 @@ async def run(job: Job, threads: int) -> dict[str, Any]:
             now = time.perf_counter()
             if now - said >= PROGRESS_EVERY:
                 said = now
-                where = f"cell {at_cell + 1} of {len(notebook.cells)}"
-                print(f"  {job.name}: {where}, {now - started:.0f} s", flush=True)
+                print(f"  {where()}, {now - started:.0f} s", flush=True)
             await asyncio.sleep(0.2)
 
     environment = {
@@ -195,12 +199,11 @@ async def run(job: Job, threads: int) -> dict[str, Any]:
     watcher = asyncio.create_task(watch())
     try:
         await client.async_execute(env=environment)
-    except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
+    except CellExecutionError as error:
+        raise NotebookError(f"{where()} failed.\n{COLOUR.sub('', error.traceback)}") from error
+    except (CellTimeoutError, DeadKernelError) as error:
         source = notebook.cells[at_cell].source
-        raise NotebookError(
-            f"book/{job.name}.ipynb failed in cell {at_cell + 1} of {len(notebook.cells)}:\n\n"
-            f"{source}\n\n{error if not isinstance(error, CellExecutionError) else error.traceback}"
-        ) from error
+        raise NotebookError(f"{where()} failed.\n\n{source}\n\n{error}") from error
     finally:
         watcher.cancel()
     seconds = time.perf_counter() - start
