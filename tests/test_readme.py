@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ("README.md", "CONTRIBUTING.md")
+DOCUMENTS = ("README.md", "CONTRIBUTING.md")
 
 
 def test_the_example_trains_a_model(capsys):
@@ -19,22 +19,22 @@ def test_the_example_trains_a_model(capsys):
     assert names["new_digits"].shape == (16, 784)
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_named_targets_exist(page):
-    """Every make target that a page names is in the Makefile."""
-    named = set(re.findall(r"`make ([a-z]+)", (ROOT / page).read_text()))
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_named_targets_exist(document):
+    """Every make target that a document names is in the Makefile."""
+    named = set(re.findall(r"`make ([a-z]+)", (ROOT / document).read_text()))
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert named
     assert named <= targets
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_named_files_exist(page):
-    """Every file of the project that a page names is there."""
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_named_files_exist(document):
+    """Every file of the project that a document names is there."""
     pattern = r"(?<![\w/.])((?:book|vaebook|tests|tools|latent_variables)/[\w/.*-]*[\w/*])"
-    for name in re.findall(pattern, (ROOT / page).read_text()):
+    for name in re.findall(pattern, (ROOT / document).read_text()):
         if name == "vaebook/vaebook":  # the repository
             continue
         name = f"book/{name}.ipynb" if name.startswith("latent_variables/") else name
         name = name.replace("vae_training.md", "vae_training.ipynb")  # its text form, for a while
-        assert list(ROOT.glob(name.rstrip("/"))), f"{page} names {name}"
+        assert list(ROOT.glob(name.rstrip("/"))), f"{document} names {name}"
