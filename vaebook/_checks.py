@@ -30,18 +30,22 @@ def check_rows(n_features: int | None = None, /, **tensors: Tensor) -> None:
 
     Looks at types and shapes alone. NaN passes, so that training can name the step it came up at.
     """
-    shape = torch.Size() if n_features is None else torch.Size([n_features])
+    shapes = [] if n_features is None else [torch.Size([n_features])]
     for argument, value in tensors.items():
-        if not isinstance(value, Tensor) or not value.is_floating_point() or value.ndim == 0:
-            got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-            got = f"dtype {value.dtype}" if isinstance(value, Tensor) and value.ndim else got
+        if not isinstance(value, Tensor):
+            fail(argument, "a torch tensor", type(value).__name__)
+        if not value.is_floating_point() or value.ndim == 0:
+            got = f"shape {tuple(value.shape)} of {value.dtype}"
             fail(argument, "a floating-point tensor of at least one dimension", got)
-        if shape and value.shape[-1] != shape[-1]:
-            fail(argument, f"{shape[-1]} columns", f"shape {tuple(value.shape)}")
-        try:
-            shape = torch.broadcast_shapes(shape, value.shape)
-        except RuntimeError:
-            fail(argument, f"a shape to go with {tuple(shape)}", f"shape {tuple(value.shape)}")
+        shape = value.shape
+        for other in shapes:
+            if shape[-1] != other[-1]:
+                fail(argument, f"{other[-1]} columns", f"shape {tuple(shape)}")
+            # written out: torch.broadcast_shapes takes longer than the sums that are checked here
+            pairs = zip(reversed(shape), reversed(other), strict=False)
+            if shape != other and any(m != n and m != 1 and n != 1 for m, n in pairs):
+                fail(argument, f"a shape to go with {tuple(other)}", f"shape {tuple(shape)}")
+        shapes.append(shape)
 
 
 def check_batch(argument: str, value: Tensor, n_features: int | None = None) -> None:

@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Generator, Tensor, nn
 
-from vaebook._checks import check_at_least, check_batch, check_in, check_rows, fail
+from vaebook._checks import check_at_least, check_batch, check_float, check_in, check_rows, fail
 from vaebook.estimators import log_mean_exp
 from vaebook.gaussian import LOG_2PI, kl_to_standard_normal, log_normal
 
@@ -47,6 +47,9 @@ def mlp(n_in: int, n_out: int, hidden: Sequence[int] = (400,)) -> nn.Sequential:
     torch.nn.Sequential
         The network.
     """
+    _check_sizes(n_in=n_in, n_out=n_out)
+    for width in hidden:
+        check_at_least("hidden", width, 1)
     widths = [n_in, *hidden, n_out]
     layers: list[nn.Module] = []
     for wide, narrow in pairwise(widths):
@@ -84,12 +87,15 @@ def residual_mlp(n_in: int, n_out: int, width: int = 512, n_blocks: int = 2) -> 
     torch.nn.Sequential
         The network.
     """
+    _check_sizes(n_in=n_in, n_out=n_out, width=width)
+    check_at_least("n_blocks", n_blocks, 0)
     blocks = [ResidualBlock(width) for _ in range(n_blocks)]
     return nn.Sequential(nn.Linear(n_in, width), *blocks, nn.SiLU(), nn.Linear(width, n_out))
 
 
 def conv_encoder(n_out: int, n_channels: int = 32) -> nn.Sequential:
     """Convolutional network from 28 x 28 images (as rows of 784 pixels) to `n_out` numbers."""
+    _check_sizes(n_out=n_out, n_channels=n_channels)
     return nn.Sequential(
         nn.Unflatten(-1, (1, 28, 28)),
         nn.Conv2d(1, n_channels, 4, stride=2, padding=1),  # 14 x 14
@@ -103,6 +109,7 @@ def conv_encoder(n_out: int, n_channels: int = 32) -> nn.Sequential:
 
 def conv_decoder(n_in: int, n_per_pixel: int = 1, n_channels: int = 32) -> nn.Sequential:
     """Convolutional network from `n_in` numbers to `n_per_pixel` parameters a pixel of 28 x 28."""
+    _check_sizes(n_in=n_in, n_per_pixel=n_per_pixel, n_channels=n_channels)
     return nn.Sequential(
         nn.Linear(n_in, 2 * n_channels * 49),
         nn.SiLU(),
@@ -112,6 +119,11 @@ def conv_decoder(n_in: int, n_per_pixel: int = 1, n_channels: int = 32) -> nn.Se
         nn.ConvTranspose2d(n_channels, n_per_pixel, 4, stride=2, padding=1),  # 28 x 28
         nn.Flatten(-3),
     )
+
+
+def _check_sizes(**sizes: int) -> None:
+    for argument, size in sizes.items():
+        check_at_least(argument, size, 1)
 
 
 class Encoder(nn.Module):
@@ -455,8 +467,8 @@ class VAE(nn.Module):
         Module from data, shape (batch, n_pixels), to mean and log-variance of
         :math:`q_\phi(z|x)`: an :class:`Encoder`.
     decoder
-        Module from latent vectors, shape (..., n_latents), to the parameters of
-        :math:`p_\theta(x|z)`, shape (..., n_pixels * likelihood.n_per_pixel).
+        Module from latent vectors, shape (batch, n_latents), to the parameters of
+        :math:`p_\theta(x|z)`, shape (batch, n_pixels * likelihood.n_per_pixel).
     likelihood
         :class:`Bernoulli`, :class:`Gaussian` or :class:`ContinuousBernoulli`.
     prior
@@ -489,15 +501,27 @@ class VAE(nn.Module):
         self, x: Float[Tensor, "batch pixels"]
     ) -> tuple[Float[Tensor, "batch latents"], Float[Tensor, "batch latents"]]:
         """Mean and log-variance of q(z|x) for each row (equation ``def-encoder``)."""
-        return self.encoder(x)
+        self._check_data(x)
+        return self._encode(x)
+
+    def _encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        try:
+            return self.encoder(x)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:  # a module does not say what it takes before it is called
+            got = f"shape {tuple(x.shape)} of {x.dtype}: {error}"
+            raise ValueError(f"x: wanted data that the encoder takes, got {got}") from error
 
     def decode(self, z: Float[Tensor, "*batch latents"]) -> Float[Tensor, "*batch pixels"]:
         """Return the expected image E[x|z] of each latent vector: a mean, not a sample."""
+        check_rows(self.n_latents, z=z)
         return self.likelihood.mean(self._decode(z))
 
     def _decode(self, z: Tensor) -> Tensor:
         """Parameters of p(x|z), in the precision of `z` even under mixed precision."""
-        return self.decoder(z).to(z.dtype)
+        params = self.decoder(z.reshape(-1, z.shape[-1]))  # convolutions know one batch dimension
+        return params.to(z.dtype).view(*z.shape[:-1], -1)
 
     def sample(
         self, n: int, generator: Generator | None = None, mean: bool = False
@@ -531,7 +555,7 @@ class VAE(nn.Module):
         """Encode, draw z from q(z|x), decode to the expected image."""
         self._check_data(x)
         with torch.no_grad():
-            return self.decode(reparameterize(*self.encode(x), generator))
+            return self.decode(reparameterize(*self._encode(x), generator))
 
     def interpolate(
         self,
@@ -540,11 +564,13 @@ class VAE(nn.Module):
         n_steps: int = 8,
     ) -> Float[Tensor, "batch n_steps pixels"]:
         """Decode `n_steps` points on the straight lines between the codes of two batches."""
-        self._check_data(x_from)
-        self._check_data(x_to)
+        self._check_data(x_from, "x_from")
+        self._check_data(x_to, "x_to")
+        if x_to.shape != x_from.shape:
+            fail("x_to", f"the shape of x_from, {tuple(x_from.shape)}", tuple(x_to.shape))
         check_at_least("n_steps", n_steps, 2)
         with torch.no_grad():
-            start, stop = self.encode(x_from)[0], self.encode(x_to)[0]
+            start, stop = self._encode(x_from)[0], self._encode(x_to)[0]
             position = torch.linspace(0, 1, n_steps, dtype=start.dtype, device=start.device)
             return self.decode(torch.lerp(start[:, None], stop[:, None], position[:, None]))
 
@@ -586,7 +612,7 @@ class VAE(nn.Module):
         if kl == "analytic" and not standard:
             fail("kl", "'monte_carlo': this prior has no closed form", repr(kl))
         self._check_data(x)
-        mean, log_var = (p.expand(n_samples, *p.shape) for p in self.encode(x))
+        mean, log_var = (p.expand(n_samples, *p.shape) for p in self._encode(x))
         z = reparameterize(mean, log_var, generator)
         reconstruction = self.likelihood.log_prob(x, self._decode(z)).mean(0)
         if standard and kl != "monte_carlo":
@@ -610,7 +636,7 @@ class VAE(nn.Module):
         """
         check_at_least("k", k, 1)
         self._check_data(x)
-        return self._log_weights(x, *self.encode(x), k, generator)
+        return self._log_weights(x, *self._encode(x), k, generator)
 
     def _log_weights(
         self, x: Tensor, mean: Tensor, log_var: Tensor, k: int, generator: Generator | None
@@ -665,7 +691,7 @@ class VAE(nn.Module):
     def _log_prob_estimate(
         self, x: Tensor, k: int, samples_at_once: int, generator: Generator | None
     ) -> Tensor:
-        mean, log_var = self.encode(x)
+        mean, log_var = self._encode(x)
         total = torch.full_like(mean[:, 0], -math.inf)
         for start in range(0, k, samples_at_once):
             size = min(samples_at_once, k - start)
@@ -683,7 +709,7 @@ class VAE(nn.Module):
         """
         self._check_data(x)
         with torch.inference_mode():
-            means = torch.cat([self.encode(rows)[0] for rows in x.split(1000)])
+            means = torch.cat([self._encode(rows)[0] for rows in x.split(1000)])
         if len(means) < 2:
             fail("x", "at least 2 rows, to see a mean vary", tuple(x.shape))
         return means.var(0) > threshold
@@ -694,20 +720,24 @@ class VAE(nn.Module):
 
     def load_weights(self, path: str | Path) -> VAE:
         """Read weights that :meth:`save_weights` wrote into this model; returns the model."""
+        wanted = "weights of this architecture"
         try:
-            self.load_state_dict(safetensors.torch.load_file(path))
-        except FileNotFoundError:
-            raise
-        except Exception as error:
-            raise ValueError(
-                f"path: wanted weights of this architecture, got {path}: {error}"
-            ) from error
+            weights = safetensors.torch.load_file(path)
+        except safetensors.SafetensorError as error:
+            fail("path", wanted, f"{path}: {error}")
+        shapes, own = (
+            {k: tuple(v.shape) for k, v in w.items()} for w in (weights, self.state_dict())
+        )
+        if shapes != own:  # load_state_dict would notice only after it had copied what fits
+            differing = sorted(f"{k} {v}" for k, v in shapes.items() ^ own.items())
+            fail("path", wanted, f"{path}, in which differ: {', '.join(differing)}")
+        self.load_state_dict(weights)
         return self
 
-    def _check_data(self, x: Tensor) -> None:
-        check_batch("x", x)
+    def _check_data(self, x: Tensor, argument: str = "x") -> None:
+        check_batch(argument, x)
         if not isinstance(self.likelihood, Gaussian) and (x.min() < 0 or x.max() > 1):
-            fail("x", "pixels between 0 and 1", f"values from {x.min():.4g} to {x.max():.4g}")
+            fail(argument, "pixels between 0 and 1", f"values from {x.min():.4g} to {x.max():.4g}")
 
 
 # Decoded rows held at a time by the estimator: 1,000 x 784 floats stay in the processor's cache.
@@ -739,6 +769,7 @@ def mlp_vae(
     VAE
         The model, untrained, with a standard normal prior.
     """
+    _check_sizes(n_pixels=n_pixels, n_latents=n_latents)
     likelihood = likelihood or Bernoulli()
     return VAE(
         Encoder(mlp(n_pixels, 2 * n_latents, hidden)),
@@ -756,6 +787,7 @@ def residual_vae(
     likelihood: Likelihood | None = None,
 ) -> VAE:
     """VAE of residual perceptrons (:func:`residual_mlp`); arguments as for :func:`mlp_vae`."""
+    _check_sizes(n_pixels=n_pixels, n_latents=n_latents)
     likelihood = likelihood or Bernoulli()
     return VAE(
         Encoder(residual_mlp(n_pixels, 2 * n_latents, width, n_blocks)),
@@ -769,6 +801,7 @@ def conv_vae(
     n_latents: int = 20, n_channels: int = 32, likelihood: Likelihood | None = None
 ) -> VAE:
     """VAE of two convolutions each way, for 28 x 28 images; arguments as for :func:`mlp_vae`."""
+    check_at_least("n_latents", n_latents, 1)
     likelihood = likelihood or Bernoulli()
     return VAE(
         Encoder(conv_encoder(2 * n_latents, n_channels)),
@@ -788,6 +821,11 @@ def set_output_bias(vae: VAE, pixel_means: Float[Tensor, " pixels"]) -> None:
     pixel_means
         Mean of each pixel over the training data, in [0, 1].
     """
+    check_float("pixel_means", pixel_means, n_dims=1)
+    if pixel_means.min() < 0 or pixel_means.max() > 1:
+        fail("pixel_means", "numbers between 0 and 1", f"up to {pixel_means.abs().max():.4g}")
+    if not isinstance(vae.likelihood, Bernoulli | CausalBernoulli):
+        fail("vae", "a Bernoulli likelihood, whose decoder gives logits", vae.likelihood)
     last = vae.decoder[-1] if isinstance(vae.decoder, nn.Sequential) else None
     if not isinstance(last, nn.Linear) or last.out_features != len(pixel_means):
         fail("vae", f"a decoder ending in a linear layer to {len(pixel_means)} logits", last)
