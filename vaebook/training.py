@@ -176,13 +176,15 @@ def fit(
         if run.step == 0:  # a fault in validation shows now, not after an epoch
             run.validate(validation, objective, transform)
 
+    # None: a bar only on a terminal or in a notebook; TQDM_DISABLE alone would not override it
+    silent = True if not progress or os.environ.get("TQDM_DISABLE") == "1" else None
     with _flush_denormals(), _deferred_interrupt() as interrupt:
         while run.epoch < epochs:
             batches = run.shuffle(len(data)).split(batch_size)[run.step % steps_per_epoch :]
             bar = tqdm(
                 batches,
                 desc=f"epoch {run.epoch + 1}/{epochs}",
-                disable=None if progress else True,
+                disable=silent,
                 leave=False,
             )
             for indices in bar:
