@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import integrate
 from torch import distributions
 
-from vaebook.vae import Bernoulli, ContinuousBernoulli, Gaussian
+from vaebook.vae import Bernoulli, CausalBernoulli, ContinuousBernoulli, Gaussian
 
 nan = float("nan")
 everyone = [Bernoulli(), Gaussian(0.3), Gaussian(None), ContinuousBernoulli()]
@@ -269,3 +269,72 @@ def test_a_mean_without_its_variance_is_refused():
     for call in (Gaussian(None).mean, Gaussian(None).sample):
         with pytest.raises(ValueError, match=r"^params: wanted an even number of columns"):
             call(torch.zeros(2, 5))
+
+
+# --- Bernoulli with neighbours ----------------------------------------------------------------
+
+
+def causal(height, width, reach, seed=0):
+    likelihood = CausalBernoulli(height, width, reach).double()
+    n = height * width
+    with torch.no_grad():
+        likelihood.weight.copy_(1.5 * normals(n, n, seed=seed))
+    return likelihood.requires_grad_(False)
+
+
+def all_binary(n):
+    return torch.tensor(list(itertools.product([0.0, 1.0], repeat=n)), dtype=torch.float64)
+
+
+@pytest.mark.parametrize(("height", "width", "reach"), [(2, 4, 1), (2, 4, 5), (1, 8, 2), (3, 2, 1)])
+def test_causal_pixels_sum_to_one_and_follow_the_chain_rule(height, width, reach):
+    likelihood, n = causal(height, width, reach), height * width
+    x, params = all_binary(n), normals(n, seed=1)
+    log_probs = likelihood.log_prob(x, params.expand(len(x), -1))
+    assert float(log_probs.logsumexp(0)) == pytest.approx(0, abs=1e-12)
+    expected = torch.zeros(len(x), dtype=torch.float64)
+    for i in range(n):  # pixel after pixel, as the docstring says
+        logit = params[i].expand(len(x)).clone()
+        for j in range(i):
+            rows, columns = abs(i // width - j // width), abs(i % width - j % width)
+            if rows <= reach and columns <= reach:
+                logit += likelihood.weight[i, j] * x[:, j]
+        expected += distributions.Bernoulli(logits=logit).log_prob(x[:, i])
+    torch.testing.assert_close(log_probs, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_causal_draws_have_the_stated_probabilities():
+    likelihood, params = causal(2, 2, 1), normals(4, seed=2)
+    draws = likelihood.sample(params.expand(50_000, -1), seeded(3))
+    index = (draws @ (2 ** torch.arange(3, -1, -1, dtype=torch.float64))).long()
+    frequency = torch.bincount(index, minlength=16) / len(draws)
+    probability = likelihood.log_prob(all_binary(4), params.expand(16, -1)).exp()
+    error = (probability * (1 - probability) / len(draws)).sqrt()
+    assert ((frequency - probability).abs() < 4.5 * error).all()
+
+
+def test_causal_pixels_start_independent():
+    x, params = all_binary(6), normals(64, 6)
+    log_prob = CausalBernoulli(2, 3).double().log_prob(x, params)
+    torch.testing.assert_close(log_prob, Bernoulli().log_prob(x, params), rtol=1e-12, atol=1e-12)
+    many = CausalBernoulli(2, 3).double().log_prob(x, params.expand(4, 64, 6))
+    torch.testing.assert_close(many, log_prob.expand(4, 64), rtol=1e-12, atol=1e-12)
+
+
+def test_causal_pixels_have_no_mean_in_closed_form():
+    with pytest.raises(NotImplementedError, match="average"):
+        CausalBernoulli(2, 2).mean(torch.zeros(4))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "argument"), [((0, 2), "height"), ((2, 0), "width"), ((2, 2, 0), "reach")]
+)
+def test_a_causal_image_has_a_size(arguments, argument):
+    with pytest.raises(ValueError, match=rf"^{argument}: wanted an integer of at least 1, got 0"):
+        CausalBernoulli(*arguments)
+
+
+@pytest.mark.parametrize("x", [torch.zeros(2, 3), torch.zeros(2, 5), torch.zeros(2, 4).int()])
+def test_causal_pixels_that_do_not_fit_are_refused(x):
+    with pytest.raises(ValueError, match=r"^x: wanted .*, got "):
+        CausalBernoulli(2, 2).log_prob(x, torch.zeros(2, 4))

@@ -358,6 +358,7 @@ class CausalBernoulli(nn.Module):
         self, x: Float[Tensor, "*#batch D"], params: Float[Tensor, "*batch D"]
     ) -> Float[Tensor, "*batch"]:
         """Log-probability of binary `x`, summed over pixels by the chain rule, in nats."""
+        check_rows(len(self.weight), x=x)
         context = F.linear(x, self.weight * self.mask).to(x.dtype)
         return Bernoulli().log_prob(x, params + context)
 
