@@ -1,9 +1,10 @@
-"""Sphinx roles of the page itself: chapters to come, and words in another language."""
+"""The page itself: chapters to come, words in another language, citations that can be read out."""
 
 from __future__ import annotations
 
 import html
 import posixpath
+import re
 from typing import TYPE_CHECKING, Any
 
 from docutils import nodes
@@ -67,8 +68,25 @@ def _pass(translator: Any, node: language_span) -> None:
     """Write the words alone, in formats that cannot say a language."""
 
 
+# Roles that docutils writes, and that ARIA has since withdrawn or allows only in other places.
+_WITHDRAWN_ROLES = re.compile(
+    r'(<div class="citation"[^>]*?) role="doc-biblioentry"'
+    r'|(<div) role="list"(?= class="citation-list")'
+)
+
+
+def _drop_withdrawn_roles(
+    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any
+) -> None:
+    """Leave bibliography entries as plain blocks, which screen readers announce as text."""
+    if "body" in context:
+        context["body"] = _WITHDRAWN_ROLES.sub(
+            lambda match: match.group(1) or match.group(2), context["body"]
+        )
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Register the roles."""
+    """Register the roles and the correction of the HTML."""
     app.add_role("chapter", ChapterRole())
     app.add_role("zh", ChineseRole())
     app.add_node(
@@ -77,4 +95,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
         latex=(_pass, _pass),
         text=(_pass, _pass),
     )
+    app.connect("html-page-context", _drop_withdrawn_roles, priority=400)  # before previews
     return {"parallel_read_safe": True, "parallel_write_safe": True}

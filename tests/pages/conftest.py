@@ -1,0 +1,191 @@
+"""The built book: its pages, a server for them, and a look at each page in each mode."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import axe_playwright_python
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, Request
+
+HTML = Path(os.environ.get("VAEBOOK_HTML", Path(__file__).parents[2] / "_build" / "html"))
+AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
+
+# Each mode is one way of reading; together they open every page over http and as a file.
+MODES = {
+    "light-desktop-http": ("light", 1280, "http"),
+    "dark-desktop-file": ("dark", 1280, "file"),
+    "light-phone-file": ("light", 390, "file"),
+    "dark-phone-http": ("dark", 390, "http"),
+}
+# A page is settled when mathematics is typeset and the live figures have started.
+SETTLED = """async () => {
+  if (document.querySelector(".math") && window.MathJax) await MathJax.startup.promise;
+  const live = [...document.querySelectorAll(".vaebook-static")];
+  for (let i = 0; i < 100 && live.some((figure) => !figure.dataset.state); i++)
+    await new Promise((resume) => setTimeout(resume, 50));
+  await document.fonts.ready;
+  await new Promise((resume) => setTimeout(resume, 150));
+}"""
+OVERFLOW = """() => {
+  const width = document.documentElement.clientWidth;
+  if (document.documentElement.scrollWidth <= width) return [];
+  return [...document.querySelectorAll("body *")]
+    .filter((e) => e.getBoundingClientRect().right > width + 1)
+    .map((e) => e.tagName + "." + e.className).slice(0, 8);
+}"""
+# Boxes that scroll sideways but that the keyboard cannot reach.
+UNREACHABLE = """() => [...document.querySelectorAll("article *")]
+  .filter((e) => e.scrollWidth > e.clientWidth + 1 && e.clientWidth > 0 &&
+    ["auto", "scroll"].includes(getComputedStyle(e).overflowX) &&
+    e.tabIndex < 0 && !e.querySelector("a, button, input, [tabindex='0']") &&
+    !e.closest("[tabindex='0']"))
+  .map((e) => e.outerHTML.slice(0, 120))"""
+
+
+def pages() -> list[str]:
+    """Return every page of the built book, as paths from its top."""
+    found = (path.relative_to(HTML).as_posix() for path in HTML.rglob("*.html"))
+    # The page at the top only leads on to the first page of the book.
+    others = ("_static/", "_sources/", "_modules/", "reports/")
+    return sorted(p for p in found if not p.startswith(others) and p != "index.html")
+
+
+def source_pages() -> list[str]:
+    """Return the pages that show the source of a module."""
+    found = (path.relative_to(HTML).as_posix() for path in HTML.glob("_modules/**/*.html"))
+    return sorted(found)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the tests that ask for a page once for each page, and for each mode."""
+    if "path" in metafunc.fixturenames:
+        # At least one item, so that a missing book is a failure and not an empty run.
+        metafunc.parametrize("path", [*pages(), *source_pages()[:1]] or ["book/index.html"])
+    if "mode" in metafunc.fixturenames:
+        metafunc.parametrize("mode", MODES)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def built_book() -> Path:
+    """Return the folder of the built book; without one, say how to build it."""
+    if not (HTML / "index.html").is_file():
+        pytest.fail(f"there is no book in {HTML}: run `make html` first", pytrace=False)
+    return HTML
+
+
+class _QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        """Write nothing for each request."""
+
+
+@pytest.fixture(scope="session")
+def server(built_book: Path) -> Iterator[str]:
+    """Serve the book on this machine."""
+    handler = functools.partial(_QuietHandler, directory=str(built_book))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_port}/"
+        running.shutdown()
+
+
+@pytest.fixture(scope="session")
+def bases(server: str, built_book: Path) -> dict[str, str]:
+    """Return where the book is, over each protocol."""
+    return {"http": server, "file": built_book.resolve().as_uri() + "/"}
+
+
+@dataclass
+class Visit:
+    """What a browser saw on one page in one mode."""
+
+    external: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    overflow: list[str] = field(default_factory=list)
+    unreachable: list[str] = field(default_factory=list)
+    violations: list[str] = field(default_factory=list)
+
+
+def _describe(violation: dict[str, Any]) -> str:
+    nodes = "; ".join(node["html"][:160] for node in violation["nodes"][:3])
+    detail = violation["nodes"][0]["failureSummary"].replace("\n", " ")[:240]
+    return f"{violation['id']} ({len(violation['nodes'])}x): {nodes} -- {detail}"
+
+
+def _look(page: Page, url: str, base: str) -> Visit:
+    seen = Visit()
+
+    def on_request(request: Request) -> None:
+        if not request.url.startswith((base, "data:", "blob:")):
+            seen.external.append(request.url)
+
+    page.on("request", on_request)
+    page.on("requestfailed", lambda request: seen.missing.append(request.url))
+    page.on("response", lambda answer: answer.ok or seen.missing.append(answer.url))
+    page.on("pageerror", lambda error: seen.errors.append(str(error)))
+    page.on(
+        "console",
+        lambda m: m.type in ("error", "warning") and seen.errors.append(f"{m.type}: {m.text}"),
+    )
+    page.goto(url, wait_until="load")
+    page.evaluate(SETTLED)
+    seen.overflow = page.evaluate(OVERFLOW)
+    seen.unreachable = page.evaluate(UNREACHABLE)
+    page.evaluate(AXE)
+    result = page.evaluate("() => axe.run(document, {preload: false, resultTypes: ['violations']})")
+    seen.violations = [_describe(violation) for violation in result["violations"]]
+    return seen
+
+
+@pytest.fixture(scope="session")
+def contexts(browser: Browser) -> Iterator[dict[str, BrowserContext]]:
+    """Open one browsing context for each mode."""
+    opened = {
+        mode: browser.new_context(
+            viewport={"width": width, "height": 900},
+            color_scheme=scheme,
+            reduced_motion="reduce",
+            has_touch=width < 600,
+        )
+        for mode, (scheme, width, _) in MODES.items()
+    }
+    yield opened
+    for context in opened.values():
+        context.close()
+
+
+@pytest.fixture(scope="session")
+def look(contexts: dict[str, BrowserContext], bases: dict[str, str]) -> Any:
+    """Return a function that opens a page in a mode, once, and remembers what was there."""
+
+    @functools.cache
+    def visit(path: str, mode: str) -> Visit:
+        base = bases[MODES[mode][2]]
+        page = contexts[mode].new_page()
+        try:
+            return _look(page, base + path, base)
+        finally:
+            page.close()
+
+    return visit
+
+
+@pytest.fixture
+def reader(browser: Browser) -> Iterator[Page]:
+    """A page of its own, at desktop width, for tests that click and type."""
+    context = browser.new_context(
+        viewport={"width": 1280, "height": 900},
+        color_scheme="light",
+        reduced_motion="reduce",
+        permissions=["clipboard-read", "clipboard-write"],
+    )
+    yield context.new_page()
+    context.close()
