@@ -174,6 +174,20 @@ def test_squared_weights_of_a_narrow_q_have_no_mean(scale: float) -> None:
     assert integrals[2] > 1.9 * integrals[1] > 1.9 * 1.9 * integrals[0]
 
 
+@pytest.mark.equation("eq-control-variate", tolerance="1e-12")
+@pytest.mark.parametrize("baseline", [0.0, 1.0])
+def test_gap_on_a_subset_stands_for_the_gap_on_all(baseline: float) -> None:
+    """Enumeration of all 35 subsets of three data out of seven, with a baseline and without."""
+    noise = torch.randn(2, 7, generator=generator(), dtype=F64)
+    b = 5 * noise[0]
+    a = baseline * (b + 0.3 * noise[1] - 2)
+    subsets = torch.tensor(list(itertools.combinations(range(7), 3)))
+    estimates = a.mean() + monte_carlo((b - a)[subsets], dim=1).value
+    spread = (b - a).var()  # with divisor N - 1
+    assert math.isclose(estimates.mean(), b.mean(), abs_tol=1e-12)
+    assert math.isclose(estimates.var(correction=0), spread / 3 * (1 - 3 / 7), rel_tol=1e-12)
+
+
 @pytest.mark.equation("eq-two-errors", tolerance="4 standard errors")
 def test_variance_between_data_and_within_data_add_up() -> None:
     """Quadrature over the datum and over its code, for a model with one pixel."""
