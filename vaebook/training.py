@@ -76,7 +76,10 @@ def checkpoint_path(name: str) -> Path:
 def pick_device(device: str | torch.device = "auto") -> torch.device:
     """Turn ``"auto"`` into the fastest device there is: CUDA, MPS, then the CPU."""
     if str(device) != "auto":
-        return torch.device(device)
+        try:
+            return torch.device(device)
+        except RuntimeError as error:
+            fail("device", "'auto' or a device of PyTorch", f"{device!r}: {error}")
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
@@ -157,7 +160,7 @@ def fit(
         At the first step whose bound is not finite; the last checkpoint is kept.
     """
     check_in("amp", amp, (True, False, "auto"))
-    _check_arguments(data, epochs, batch_size, lr, schedule, kl_warmup, ema)
+    _check_arguments(data, validation, epochs, batch_size, lr, schedule, kl_warmup, ema, seed)
     target = pick_device(device)
     mixed = bfloat16_pays(target) if amp == "auto" else bool(amp)
     model.to(target).train()
@@ -180,7 +183,8 @@ def fit(
     silent = True if not progress or os.environ.get("TQDM_DISABLE") == "1" else None
     with _flush_denormals(), _deferred_interrupt() as interrupt:
         while run.epoch < epochs:
-            batches = run.shuffle(len(data)).split(batch_size)[run.step % steps_per_epoch :]
+            n_done = run.step - run.epoch * steps_per_epoch  # all, if interrupted at the last step
+            batches = run.shuffle(len(data)).split(batch_size)[n_done:]
             bar = tqdm(
                 batches,
                 desc=f"epoch {run.epoch + 1}/{epochs}",
@@ -193,6 +197,8 @@ def fit(
                 x = batch if transform is None else transform(batch, run.noise)
                 with torch.autocast(target.type, torch.bfloat16, enabled=mixed):
                     bound, terms = objective(model, x, beta, run.noise)
+                if bound.shape != (len(batch),):
+                    fail("objective", f"one bound a datum, ({len(batch)},)", tuple(bound.shape))
                 loss = -bound.mean()
                 if not torch.isfinite(loss):
                     raise FloatingPointError(_not_finite(run, loss, checkpoint))
@@ -214,6 +220,8 @@ def fit(
     if checkpoint is not None:
         run.save(Path(checkpoint))
     run.finish()
+    if interrupt.is_set():  # came during the last validation; the finished run is saved
+        raise KeyboardInterrupt
     return run.history
 
 
@@ -333,11 +341,13 @@ class _Run:
             fail(
                 "checkpoint", "a file written by fit (delete it to start anew)", f"{path}: {error}"
             )
-        if state.get("settings") != self.settings:
+        if not isinstance(state, dict) or "settings" not in state:
+            fail("checkpoint", "a file written by fit (delete it to start anew)", path)
+        if state["settings"] != self.settings:
             fail(
                 "checkpoint",
                 f"one of this very run, {self.settings} (or pass resume=False)",
-                f"{path} of {state.get('settings')}",
+                f"{path} of {state['settings']}",
             )
         try:
             self.model.load_state_dict(state["model"])
@@ -395,7 +405,11 @@ def _checksum(data: Tensor) -> int:
 
 
 def _not_finite(run: _Run, loss: Tensor, checkpoint: str | Path | None) -> str:
-    kept = "" if checkpoint is None else f" The last checkpoint is kept: {checkpoint}."
+    kept = (
+        ""
+        if checkpoint is None or not Path(checkpoint).exists()
+        else f" The last checkpoint is kept: {checkpoint}."
+    )
     return (
         f"the loss became {loss.item()} at step {run.step} (epoch {run.epoch + 1}). "
         f"Lower lr, add kl_warmup, or look for extreme values in the data.{kept}"
@@ -404,16 +418,26 @@ def _not_finite(run: _Run, loss: Tensor, checkpoint: str | Path | None) -> str:
 
 def _check_arguments(
     data: Tensor,
+    validation: Tensor | None,
     epochs: int,
     batch_size: int,
     lr: float,
     schedule: str,
     kl_warmup: float,
     ema: float | None,
+    seed: int,
 ) -> None:
     if not isinstance(data, Tensor) or data.ndim < 2 or len(data) == 0:
         fail("data", "a tensor of at least one row", getattr(data, "shape", type(data).__name__))
+    if validation is not None and (
+        not isinstance(validation, Tensor)
+        or validation.shape[1:] != data.shape[1:]
+        or len(validation) == 0
+    ):
+        got = getattr(validation, "shape", type(validation).__name__)
+        fail("validation", f"a tensor of at least one row like {tuple(data.shape)}", got)
     check_at_least("epochs", epochs, 1)
+    check_at_least("seed", seed, 0)
     check_at_least("batch_size", batch_size, 1)
     check_in("schedule", schedule, ("one-cycle", "constant"))
     if not (math.isfinite(lr) and lr > 0):

@@ -1,0 +1,684 @@
+"""The training loop: what it reaches, what it records, and that it resumes bit for bit."""
+
+import io
+import itertools
+import math
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.optim.optimizer import (
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
+
+from vaebook import training
+from vaebook.data import dynamic_binarization
+from vaebook.gaussian import LinearGaussian
+from vaebook.training import History, checkpoint_path, fit, pick_device
+from vaebook.vae import VAE, Encoder, Gaussian, StandardNormal, elbo_objective, mlp_vae
+
+nan = float("nan")
+N, BATCH, EPOCHS = 23, 5, 3  # five steps an epoch, the last of three data
+STEPS = 5 * EPOCHS
+
+
+def seeded(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+def make_pixels(n=N, seed=0):
+    return torch.randint(0, 256, (n, 6), generator=seeded(seed), dtype=torch.uint8)
+
+
+def make_model(seed=0):
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return mlp_vae(6, 2, hidden=(8,))
+
+
+everything = {  # every option whose state a checkpoint must hold
+    "transform": dynamic_binarization,
+    "validation": make_pixels(7, seed=1),
+    "epochs": EPOCHS,
+    "batch_size": BATCH,
+    "lr": 0.01,
+    "kl_warmup": 0.5,
+    "ema": 0.9,
+    "seed": 3,
+    "device": "cpu",
+    "amp": False,
+}
+
+
+def train(model, objective=elbo_objective, **changes):
+    return fit(model, make_pixels(), objective, **{**everything, **changes})
+
+
+class Probe:
+    """An objective that notes every call, and calls `act` before the given training steps."""
+
+    def __init__(self, act=None, at=(), objective=elbo_objective):
+        self.act, self.at, self.objective = act, at, objective
+        self.train, self.validation = [], []
+
+    def __call__(self, model, x, beta, generator):
+        record = {"x": x.clone(), "beta": beta, "grad": torch.is_grad_enabled(), "model": model}
+        (self.train if model.training else self.validation).append(record)
+        if model.training and len(self.train) in self.at:
+            self.act()
+        return self.objective(model, x, beta, generator)
+
+
+def simple(values):
+    """Make an objective of known values, that still depends on the weights."""
+
+    def objective(model, x, beta, generator):
+        bound = values(x, generator) + 0 * sum(p.sum() for p in model.parameters())
+        return bound, {"double": 2 * bound}
+
+    return objective
+
+
+def assert_same_weights(one, other):
+    for (name, a), b in zip(one.state_dict().items(), other.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name
+
+
+def assert_same_history(one, other):
+    for field in ("train", "validation", "learning_rate"):
+        assert getattr(one, field) == getattr(other, field), field
+    assert one.n_epochs == other.n_epochs
+
+
+@pytest.fixture(scope="module")
+def uninterrupted():
+    model = make_model()
+    return model, train(model)
+
+
+# --- what it reaches --------------------------------------------------------------------------
+
+
+def test_a_linear_vae_reaches_the_maximum_likelihood_of_ppca():
+    truth = LinearGaussian(
+        torch.randn(5, 2, generator=seeded(1), dtype=torch.float64), torch.zeros(5).double(), 0.2
+    )
+    x = truth.sample(400, seeded(2))
+    best = LinearGaussian.fit(x, 2)
+    likelihood = float(best.log_prob(x).mean())
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = VAE(
+            Encoder(nn.Linear(5, 4)),
+            nn.Linear(2, 5),
+            Gaussian(math.sqrt(best.noise_var)),
+            StandardNormal(2),
+        ).double()
+    untrained = float(model.elbo(x, seeded(0)).mean())
+    history = fit(
+        model,
+        x,
+        elbo_objective,
+        validation=x,
+        epochs=150,
+        batch_size=50,
+        lr=0.03,
+        device="cpu",
+        amp=False,
+    )
+    learned = LinearGaussian(model.decoder.weight, model.decoder.bias, best.noise_var)
+    assert likelihood - 0.02 < float(learned.log_prob(x).mean()) <= likelihood
+    with torch.no_grad():
+        terms = model.elbo_terms(x, seeded(1), n_samples=200)
+    bound = float((terms.reconstruction - terms.kl).mean())
+    assert bound == pytest.approx(likelihood, abs=0.02)
+    assert untrained < likelihood - 1  # there was something to learn
+    assert history.validation["bound"][-1] == pytest.approx(likelihood, abs=0.1)
+    assert history.validation["bound"][0] < likelihood - 1
+
+
+class Point(nn.Module):
+    """One parameter: the mean of a Gaussian of unit variance."""
+
+    def __init__(self):
+        super().__init__()
+        self.mean = nn.Parameter(torch.zeros(2))
+
+
+def log_likelihood(model, x, beta, generator):
+    bound = -0.5 * (x - model.mean).square().sum(-1)
+    return bound, {"bound again": bound}
+
+
+@pytest.mark.parametrize("ema", [None, 0.9])
+def test_one_parameter_reaches_its_closed_form_optimum(ema):
+    x = torch.randn(64, 2, generator=seeded(0)) + torch.tensor([2.0, -1.0])
+    model = Point()
+    fit(model, x, log_likelihood, epochs=60, batch_size=16, lr=0.1, ema=ema, device="cpu")
+    torch.testing.assert_close(model.mean.detach(), x.mean(0), rtol=0, atol=0.02)
+
+
+# --- exact resume -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("steps", [[1], [4], [5], [6], [10], [14], [15], [2, 3, 9], [5, 10, 15]])
+def test_an_interrupted_run_ends_in_the_same_weights_bit_for_bit(tmp_path, uninterrupted, steps):
+    checkpoint = tmp_path / "deep" / "run.pt"
+    n_seen = 0
+    for step in steps:
+        probe = Probe(lambda: signal.raise_signal(signal.SIGINT), at=[step - n_seen])
+        with pytest.raises(KeyboardInterrupt):
+            train(make_model(seed=n_seen), probe, checkpoint=checkpoint)
+        n_seen += len(probe.train)
+        assert n_seen == step  # it stopped after that very step, and repeated none
+    model, probe = make_model(seed=77), Probe()
+    history = train(model, probe, checkpoint=checkpoint)
+    assert n_seen + len(probe.train) == STEPS
+    assert_same_weights(model, uninterrupted[0])
+    assert_same_history(history, uninterrupted[1])
+    assert [file.name for file in checkpoint.parent.iterdir()] == ["run.pt"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"ema": None},
+        {"schedule": "constant"},
+        {"validation": None},
+        {"kl_warmup": 0.0},
+        {"transform": lambda x, generator: x / 255},
+        {"amp": True},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_resume_is_exact_with_every_option(tmp_path, changes):
+    whole = make_model()
+    history = train(whole, **changes)
+    probe = Probe(lambda: signal.raise_signal(signal.SIGINT), at=[8])
+    with pytest.raises(KeyboardInterrupt):
+        train(make_model(), probe, checkpoint=tmp_path / "run.pt", **changes)
+    resumed = make_model(seed=1)
+    assert_same_history(train(resumed, checkpoint=tmp_path / "run.pt", **changes), history)
+    assert_same_weights(resumed, whole)
+
+
+KILLED = """
+import os, signal, sys
+sys.path.insert(0, {folder!r})
+import test_training as t
+t.training.SECONDS_BETWEEN_SAVES = 0.0
+kill = lambda: os.kill(os.getpid(), signal.SIGKILL)
+t.train(t.make_model(), t.Probe(kill, at=[9]), checkpoint={checkpoint!r})
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+def test_a_killed_run_resumes_bit_for_bit(tmp_path, uninterrupted):
+    checkpoint = tmp_path / "run.pt"
+    script = KILLED.format(folder=str(Path(__file__).parent), checkpoint=str(checkpoint))
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    model, probe = make_model(seed=5), Probe()
+    history = train(model, probe, checkpoint=checkpoint)
+    assert len(probe.train) == STEPS - 8  # step 9 died before it was saved
+    assert_same_weights(model, uninterrupted[0])
+    assert_same_history(history, uninterrupted[1])
+
+
+def test_a_checkpoint_changes_nothing_and_a_finished_one_answers_at_once(tmp_path, uninterrupted):
+    checkpoint = tmp_path / "run.pt"
+    model = make_model()
+    history = train(model, checkpoint=checkpoint)
+    assert_same_weights(model, uninterrupted[0])
+    again, probe = make_model(seed=9), Probe()
+    assert vars(train(again, probe, checkpoint=checkpoint)) == vars(history)
+    assert probe.train == probe.validation == []
+    assert_same_weights(again, model)
+    assert not again.training
+
+
+def test_a_run_can_be_started_anew(tmp_path, uninterrupted):
+    checkpoint = tmp_path / "run.pt"
+    checkpoint.write_bytes(b"rubbish")
+    model, probe = make_model(), Probe()
+    train(model, probe, checkpoint=checkpoint, resume=False)
+    assert len(probe.train) == STEPS
+    assert_same_weights(model, uninterrupted[0])
+    again = make_model(seed=1)
+    train(again, checkpoint=checkpoint)
+    assert_same_weights(again, model)
+
+
+def test_the_state_is_saved_as_often_as_it_says(tmp_path, monkeypatch):
+    saves = []
+    save = training._Run.save
+    monkeypatch.setattr(
+        training._Run, "save", lambda run, path: saves.append(run.step) or save(run, path)
+    )
+    train(make_model(), checkpoint=tmp_path / "run.pt")
+    assert saves == [STEPS]  # it takes less than half a minute
+    saves.clear()
+    monkeypatch.setattr(training, "SECONDS_BETWEEN_SAVES", 0.0)
+    train(make_model(), checkpoint=tmp_path / "run.pt", resume=False)
+    assert saves == [*range(1, STEPS + 1), STEPS]
+
+
+def test_ctrl_c_without_a_checkpoint_stops_after_the_step():
+    probe = Probe(lambda: signal.raise_signal(signal.SIGINT), at=[3])
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        train(make_model(), probe)
+    assert len(probe.train) == 3
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_ctrl_c_in_the_last_validation_is_not_lost(tmp_path, uninterrupted):
+    calls = itertools.count()
+
+    def objective(model, x, beta, generator):
+        if not model.training and next(calls) == EPOCHS:
+            signal.raise_signal(signal.SIGINT)
+        return elbo_objective(model, x, beta, generator)
+
+    model = make_model()
+    with pytest.raises(KeyboardInterrupt):
+        train(model, objective, checkpoint=tmp_path / "run.pt")
+    assert_same_weights(model, uninterrupted[0])
+    assert_same_history(train(make_model(), checkpoint=tmp_path / "run.pt"), uninterrupted[1])
+
+
+# --- checkpoints of others --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"lr": 0.02},
+        {"epochs": 4},
+        {"batch_size": 6},
+        {"seed": 4},
+        {"ema": 0.8},
+        {"ema": None},
+        {"schedule": "constant"},
+        {"kl_warmup": 0.4},
+        {"amp": True},
+    ],
+    ids=str,
+)
+def test_a_checkpoint_of_another_recipe_is_refused(tmp_path, changes):
+    train(make_model(), checkpoint=tmp_path / "run.pt")
+    model = make_model(seed=1)
+    with pytest.raises(ValueError, match=r"^checkpoint: wanted one of this very run.*resume=False"):
+        train(model, checkpoint=tmp_path / "run.pt", **changes)
+    assert_same_weights(model, make_model(seed=1))
+
+
+def test_a_checkpoint_of_other_data_or_another_model_is_refused(tmp_path):
+    checkpoint = tmp_path / "run.pt"
+    train(make_model(), checkpoint=checkpoint)
+    other = make_pixels()
+    other[4, 2] ^= 1  # one bit
+    with pytest.raises(ValueError, match=r"^checkpoint: wanted one of this very run"):
+        fit(make_model(), other, elbo_objective, checkpoint=checkpoint, **everything)
+    with pytest.raises(ValueError, match=r"^checkpoint: wanted weights of this model"):
+        train(mlp_vae(6, 3, hidden=(8,)), checkpoint=checkpoint)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda path: path.write_bytes(b"not a checkpoint"),
+        lambda path: path.write_bytes(path.read_bytes()[:-200]),
+        lambda path: path.write_bytes(b""),
+        lambda path: torch.save(torch.zeros(3), path),
+        lambda path: torch.save({"model": {}}, path),
+    ],
+    ids=["rubbish", "truncated", "empty", "tensor", "dictionary"],
+)
+def test_a_file_that_is_no_checkpoint_is_refused(tmp_path, spoil):
+    checkpoint = tmp_path / "run.pt"
+    train(make_model(), checkpoint=checkpoint)
+    spoil(checkpoint)
+    with pytest.raises(ValueError, match=r"^checkpoint: wanted a file written by fit.*, got "):
+        train(make_model(), checkpoint=checkpoint)
+
+
+# --- a loss that is not finite ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bad", [nan, math.inf, -math.inf])
+def test_the_first_step_whose_loss_is_not_finite_is_named(tmp_path, bad, monkeypatch):
+    monkeypatch.setattr(training, "SECONDS_BETWEEN_SAVES", 0.0)
+    calls = itertools.count()
+
+    def objective(model, x, beta, generator):
+        bound, terms = elbo_objective(model, x, beta, generator)
+        return bound + (bad if model.training and next(calls) == 6 else 0), terms
+
+    model, checkpoint = make_model(), tmp_path / "run.pt"
+    with pytest.raises(FloatingPointError, match=r"at step 6 \(epoch 2\).*run\.pt"):
+        train(model, objective, checkpoint=checkpoint)
+    assert all(torch.isfinite(p).all() for p in model.parameters())
+    resumed, probe = make_model(seed=1), Probe()
+    train(resumed, probe, checkpoint=checkpoint)
+    assert len(probe.train) == STEPS - 6
+
+
+def test_a_checkpoint_that_was_never_written_is_not_promised(tmp_path):
+    objective = simple(lambda x, generator: torch.full((len(x),), nan))
+    with pytest.raises(FloatingPointError, match="at step 0") as error:
+        train(make_model(), objective, checkpoint=tmp_path / "run.pt", validation=None)
+    assert "run.pt" not in str(error.value)
+
+
+def test_weights_that_blow_up_are_named_by_their_step():
+    with pytest.raises(FloatingPointError, match=r"the loss became (nan|inf) at step \d+ "):
+        train(make_model(), lr=1e30, schedule="constant", kl_warmup=0.0, epochs=20)
+
+
+# --- what it does -----------------------------------------------------------------------------
+
+
+def test_every_datum_is_seen_once_an_epoch_in_a_new_order():
+    data = torch.arange(N).repeat(2, 1).T.contiguous()  # sorted, as classes are in some files
+    runs = []
+    for seed in (0, 0, 1):
+        probe = Probe(objective=simple(lambda x, generator: x[:, 0].float()))
+        fit(Point(), data, probe, epochs=3, batch_size=BATCH, seed=seed, device="cpu")
+        sizes = [len(call["x"]) for call in probe.train]
+        assert sizes == [5, 5, 5, 5, 3] * 3
+        seen = torch.cat([call["x"][:, 0] for call in probe.train]).view(3, N)
+        assert (seen.sort().values == torch.arange(N)).all()
+        orders = [tuple(order.tolist()) for order in seen]
+        assert len({*orders, tuple(range(N))}) == 4
+        runs.append(orders)
+    assert runs[0] == runs[1] != runs[2]
+
+
+def test_history_weighs_the_last_batch_by_its_size():
+    probe = Probe(objective=simple(lambda x, generator: x.sum(-1)))
+    data = torch.rand(N, 2, generator=seeded(0)) * torch.arange(N)[:, None]
+    validation = torch.rand(1003, 2, generator=seeded(1)) * torch.arange(1003)[:, None]
+    history = fit(
+        Point(), data, probe, validation=validation, epochs=2, batch_size=BATCH, device="cpu"
+    )
+    truth, held_out = float(data.sum(-1).mean()), float(validation.sum(-1).mean())
+    assert history.train["bound"] == pytest.approx([truth] * 2, rel=1e-5)
+    assert history.train["double"] == pytest.approx([2 * truth] * 2, rel=1e-5)
+    assert history.validation["bound"] == pytest.approx([held_out] * 3, rel=1e-5)
+    assert history.validation["double"] == pytest.approx([2 * held_out] * 3, rel=1e-5)
+    assert history.n_epochs == 2
+
+
+def test_history_gives_arrays(uninterrupted):
+    history = uninterrupted[1]
+    kl = history.array("train", "kl")
+    assert isinstance(kl, np.ndarray)
+    assert kl.shape == (EPOCHS,)
+    assert history.array("validation", "reconstruction").shape == (EPOCHS + 1,)
+    assert set(history.train) == set(history.validation) == {"bound", "reconstruction", "kl"}
+    difference = history.array("validation", "reconstruction") - history.array("validation", "kl")
+    np.testing.assert_allclose(history.array("validation", "bound"), difference, rtol=1e-5)
+    assert len(history.seconds) == EPOCHS
+    assert min(history.seconds) > 0
+
+
+def test_validation_uses_the_same_noise_every_time_and_training_does_not():
+    noise = simple(lambda x, generator: torch.randn(len(x), generator=generator))
+    history = train(make_model(), noise, transform=None)
+    assert len(set(history.validation["bound"])) == 1
+    assert len(set(history.train["bound"])) == EPOCHS
+
+
+def test_validation_neither_learns_nor_sees_a_reduced_beta(uninterrupted):
+    probe = Probe()
+    train(make_model(), probe)
+    assert len(probe.validation) == EPOCHS + 1
+    assert {call["beta"] for call in probe.validation} == {1.0}
+    assert not any(call["grad"] for call in probe.validation)
+    assert all(call["grad"] for call in probe.train)
+    model = make_model()
+    train(model, validation=None)
+    assert_same_weights(uninterrupted[0], model)
+
+
+@pytest.mark.parametrize(("kl_warmup", "n_rising"), [(0.0, 0), (0.4, 6), (1.0, 15), (0.1, 1.5)])
+def test_beta_rises_linearly_over_the_fraction_asked_for(kl_warmup, n_rising):
+    probe = Probe()
+    train(make_model(), probe, kl_warmup=kl_warmup)
+    expected = [min(1.0, step / n_rising) if n_rising else 1.0 for step in range(STEPS)]
+    assert [call["beta"] for call in probe.train] == pytest.approx(expected)
+
+
+def rates_of(**changes):
+    rates = []
+    hook = register_optimizer_step_pre_hook(
+        lambda optimizer, *_: rates.append(optimizer.param_groups[0]["lr"])
+    )
+    try:
+        history = train(make_model(), **changes)
+    finally:
+        hook.remove()
+    return rates, history
+
+
+def test_learning_rates_follow_one_cycle():
+    rates, history = rates_of(lr=0.04)
+    peak, start, end = 0.3 * STEPS - 1, 0.04 / 25, 0.04 / 25 / 1e4
+
+    def cosine(left, right, share):
+        return right + (left - right) / 2 * (1 + math.cos(math.pi * share))
+
+    expected = [
+        cosine(start, 0.04, t / peak)
+        if t <= peak
+        else cosine(0.04, end, (t - peak) / (STEPS - 1 - peak))
+        for t in range(STEPS)
+    ]
+    assert rates == pytest.approx(expected)
+    assert history.learning_rate[:-1] == pytest.approx([expected[5], expected[10]])
+    assert history.learning_rate[-1] < 0.04 / 25
+
+
+def test_the_constant_rate_is_constant():
+    rates, history = rates_of(lr=0.04, schedule="constant")
+    assert rates == [0.04] * STEPS
+    assert history.learning_rate == [0.04] * EPOCHS
+
+
+def test_a_single_step_is_a_whole_run():
+    history = train(make_model(), epochs=1, batch_size=100, checkpoint=None)
+    assert history.n_epochs == 1
+
+
+def test_averaged_weights_are_those_worked_out_by_hand():
+    model, averages, validated = make_model(), [], []
+
+    def average(*_):
+        weights = [p.detach().clone() for p in model.parameters()]
+        if averages:
+            weights = [0.9 * a + 0.1 * w for a, w in zip(averages[-1], weights, strict=True)]
+        averages.append(weights)
+
+    def objective(at, x, beta, generator):
+        if not at.training:
+            validated.append([p.detach().clone() for p in at.parameters()])
+        return elbo_objective(at, x, beta, generator)
+
+    start = [p.detach().clone() for p in model.parameters()]
+    hook = register_optimizer_step_post_hook(average)
+    try:
+        train(model, objective)
+    finally:
+        hook.remove()
+    assert len(averages) == STEPS
+    for weight, expected in zip(model.parameters(), averages[-1], strict=True):
+        torch.testing.assert_close(weight.detach(), expected)
+    torch.testing.assert_close(validated, [start, averages[4], averages[9], averages[14]])
+    last = make_model()
+    train(last, ema=None)
+    assert not torch.equal(last.decoder[0].weight, model.decoder[0].weight)
+
+
+def test_the_seed_alone_decides_the_run(uninterrupted):
+    state = torch.get_rng_state()
+    with torch.random.fork_rng():
+        torch.manual_seed(12345)
+        again, other = make_model(), make_model()
+        assert_same_history(train(again), uninterrupted[1])
+        train(other, seed=4)
+    assert_same_weights(again, uninterrupted[0])
+    assert not torch.equal(other.decoder[0].weight, again.decoder[0].weight)
+    before = torch.get_rng_state()
+    train(make_model())
+    assert torch.equal(before, torch.get_rng_state())
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_the_model_is_left_ready_to_be_used(uninterrupted):
+    assert not uninterrupted[0].training
+    tiny = torch.full((3,), 1e-310, dtype=torch.float64)
+    assert (tiny * 0.5 > 0).all()  # denormals are flushed while training and not after
+
+
+def test_it_runs_in_a_thread_that_receives_no_signals(uninterrupted, tmp_path):
+    model, result = make_model(), []
+    thread = threading.Thread(
+        target=lambda: result.append(train(model, checkpoint=tmp_path / "run.pt"))
+    )
+    thread.start()
+    thread.join(60)
+    assert_same_history(result[0], uninterrupted[1])
+    assert_same_weights(model, uninterrupted[0])
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize(
+    ("file", "disabled", "progress", "shown"),
+    [
+        (Terminal, None, True, True),
+        (Terminal, "1", True, False),
+        (Terminal, None, False, False),
+        (io.StringIO, None, True, False),
+    ],
+    ids=["terminal", "TQDM_DISABLE", "progress=False", "file"],
+)
+def test_a_bar_is_shown_on_a_terminal_only(monkeypatch, file, disabled, progress, shown):
+    stream = file()
+    monkeypatch.setattr(sys, "stderr", stream)
+    if disabled:
+        monkeypatch.setenv("TQDM_DISABLE", disabled)
+    else:
+        monkeypatch.delenv("TQDM_DISABLE", raising=False)
+    train(make_model(), progress=progress)
+    text = stream.getvalue()
+    assert bool(text) == shown
+    if shown:
+        assert "epoch 3/3" in text
+        assert "reconstruction=-" in text
+        assert "kl=" in text
+
+
+# --- devices and paths ------------------------------------------------------------------------
+
+
+def test_the_fastest_device_is_picked(monkeypatch):
+    for cuda, mps, expected in ((True, True, "cuda"), (False, True, "mps"), (False, False, "cpu")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda cuda=cuda: cuda)
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda mps=mps: mps)
+        assert pick_device().type == expected
+        assert pick_device("cpu").type == "cpu"
+    assert pick_device(torch.device("cuda", 1)) == torch.device("cuda:1")
+
+
+def test_mixed_precision_is_used_where_it_pays(monkeypatch):
+    dtypes = []
+
+    def objective(model, x, beta, generator):
+        if model.training:
+            dtypes.append(model.decoder[0](torch.zeros(1, 2)).dtype)
+        bound, terms = elbo_objective(model, x, beta, generator)
+        assert bound.dtype == torch.float32
+        return bound, terms
+
+    for pays, amp in itertools.product((True, False), ("auto", True, False)):
+        found = {"avx512_bf16": pays}
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda found=found: found)
+        train(make_model(), objective, amp=amp, epochs=1)
+        expected = pays if amp == "auto" else amp
+        assert set(dtypes) == {torch.bfloat16 if expected else torch.float32}
+        dtypes.clear()
+
+
+def test_bfloat16_pays_on_a_gpu_that_has_it(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+    assert training.bfloat16_pays(torch.device("cuda"))
+    assert not training.bfloat16_pays(torch.device("mps"))
+
+
+def test_checkpoints_lie_in_the_cache_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("VAEBOOK_CACHE", str(tmp_path))
+    assert checkpoint_path("name") == tmp_path / "checkpoints" / "name.pt"
+
+
+# --- bad input --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "argument"),
+    [
+        ({"data": torch.zeros(0, 6)}, "data"),
+        ({"data": torch.zeros(6)}, "data"),
+        ({"data": np.zeros((5, 6))}, "data"),
+        ({"validation": torch.zeros(0, 6)}, "validation"),
+        ({"validation": torch.zeros(4, 5)}, "validation"),
+        ({"validation": torch.zeros(6)}, "validation"),
+        ({"validation": [[0.0] * 6]}, "validation"),
+        ({"epochs": 0}, "epochs"),
+        ({"epochs": 1.5}, "epochs"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"lr": 0.0}, "lr"),
+        ({"lr": nan}, "lr"),
+        ({"lr": math.inf}, "lr"),
+        ({"schedule": "cosine"}, "schedule"),
+        ({"kl_warmup": -0.1}, "kl_warmup"),
+        ({"kl_warmup": 1.1}, "kl_warmup"),
+        ({"kl_warmup": nan}, "kl_warmup"),
+        ({"ema": 1.0}, "ema"),
+        ({"ema": 0.0}, "ema"),
+        ({"ema": nan}, "ema"),
+        ({"seed": 0.5}, "seed"),
+        ({"seed": -1}, "seed"),
+        ({"device": "abacus"}, "device"),
+        ({"amp": "yes"}, "amp"),
+        ({"objective": lambda m, x, b, g: (m.elbo(x, g).mean(), {})}, "objective"),
+        ({"objective": lambda m, x, b, g: (m.elbo(x, g)[:, None], {})}, "objective"),
+        ({"data": torch.full((5, 6), nan), "transform": None, "validation": None}, "x"),
+        ({"data": torch.full((5, 6), 255.0), "transform": None, "validation": None}, "x"),
+    ],
+)
+def test_bad_input_is_named(changes, argument):
+    arguments = {"data": make_pixels(), "objective": elbo_objective, **everything, **changes}
+    with pytest.raises(ValueError, match=rf"^{argument}: wanted .*, got "):
+        fit(make_model(), **arguments)
+
+
+def test_history_names_what_it_does_not_have():
+    history = History(train={"kl": [1.0]})
+    with pytest.raises(ValueError, match=r"^split: wanted one of 'train', 'validation'"):
+        history.array("test", "kl")
+    with pytest.raises(ValueError, match=r"^name: wanted one of 'kl', got 'bound'"):
+        history.array("train", "bound")
