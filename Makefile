@@ -2,8 +2,10 @@
 # They need Python 3.11 or newer and make. The rest goes into .venv.
 
 # The first interpreter that is new enough. Override it: make html PYTHON=/path/to/python
-PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python; do \
+ifndef PYTHON
+PYTHON := $(shell for python in python3 python3.13 python3.12 python3.11 python; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+endif
 
 ifeq ($(OS),Windows_NT)
 RUN = .venv/Scripts/python
@@ -47,7 +49,7 @@ bench: environment  ## Measure speed against the usual ways, side by side
 	@for benchmark in benchmarks/*.py; do echo "== $$benchmark"; $(RUN) $$benchmark || exit 1; done
 
 mutants: environment  ## Break the formulas one by one and see the tests notice
-	@$(RUN) tools/mutants.py
+	@$(RUN) -m tools.mutants
 
 links: html  ## Ask other sites whether the links to them still work
 	@.venv/bin/jupyter-book build . --builder linkcheck

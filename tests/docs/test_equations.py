@@ -158,3 +158,9 @@ def test_a_translated_book_keeps_its_marks(book):
     page = book.page("chapter.html")
     assert "<h1>章" in page
     assert page.count("✓ checked") == 1
+
+
+@pytest.mark.parametrize("builder", ["text", "linkcheck"])
+def test_other_builders_take_the_index(book, builder):
+    book.more_configuration = "linkcheck_ignore = ['.*']\n"
+    assert book.build(builder) == ""

@@ -1,0 +1,443 @@
+"""Put deliberate errors into the package, one at a time, and see the bound tests notice.
+
+Each mutant is one wrong line and the statements of the book that it makes false. It is written into
+a copy of the project, never into the project, and the tests bound to those statements are run
+there: each statement must have at least one that fails. ``tests/mutants.json`` keeps the result for
+the appendix. ``make mutants`` runs all; ``python -m tools.mutants eq-iwae`` those of one statement.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ET
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from vaebook.docs.bindings import Binding, scan
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULT = ROOT / "tests" / "mutants.json"
+COPIED = ("vaebook", "tests", "tools", "pyproject.toml")
+SECONDS_AT_MOST = 300  # for one mutant: an endless loop counts as noticed
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One error: `old` becomes `new` in `file`, and `equations` become false."""
+
+    error: str
+    file: str
+    old: str
+    new: str
+    equations: tuple[str, ...]
+
+
+GAUSSIAN, ESTIMATORS, VAE = "vaebook/gaussian.py", "vaebook/estimators.py", "vaebook/vae.py"
+LOG_NORMAL = "return -0.5 * (LOG_2PI + log_var + (x - mean).square() * torch.exp(-log_var)).sum(-1)"
+KL_STANDARD = "return 0.5 * (mean.square() + log_var.exp() - 1 - log_var).sum(-1)"
+KL_DIAGONAL = "(scaled + torch.exp(log_var_q - log_var_p) - 1 - log_var_q + log_var_p)"
+WEIGHTED = (
+    *("eq-importance-sampling", "eq-zero-variance", "eq-iwae", "eq-iwae-bias"),
+    *("eq-scaled-proposal", "eq-two-errors"),
+)
+REPARAMETERIZED = (
+    *("eq-elbo", "eq-elbo-estimate-unbiased", "eq-importance-sampling", "eq-iwae", "eq-iwae-bias"),
+    *("eq-scaled-proposal", "eq-two-errors", "eq-minibatch-variance", "eq-gaussian-log-likelihood"),
+)
+
+MUTANTS = [
+    # --- densities and divergences
+    Mutant(
+        "the density without its factor ½",
+        *(GAUSSIAN, LOG_NORMAL, LOG_NORMAL.replace("-0.5 * (", "-(")),
+        ("eq-evidence", "eq-gaussian-log-likelihood", "eq-unit-variance", "eq-elbo-entropy"),
+    ),
+    Mutant(
+        "the sign of the log-variance in the density",
+        *(GAUSSIAN, LOG_NORMAL, LOG_NORMAL.replace("exp(-log_var)", "exp(log_var)")),
+        ("eq-gaussian-log-likelihood", "eq-score-function-gradient", "eq-score-mean-zero"),
+    ),
+    Mutant(
+        "a mean over pixels in the density",
+        *(GAUSSIAN, LOG_NORMAL, LOG_NORMAL.replace("sum(-1)", "mean(-1)")),
+        ("eq-evidence", "eq-gaussian-log-likelihood", "eq-unit-variance"),
+    ),
+    Mutant(
+        "the mean cut from the graph in the density",
+        *(GAUSSIAN, LOG_NORMAL, LOG_NORMAL.replace("- mean)", "- mean.detach())")),
+        ("eq-gradient-theta", "eq-reparameterized-gradient", "eq-score-function-gradient"),
+    ),
+    Mutant(
+        "the divergence without its factor ½",
+        *(GAUSSIAN, KL_STANDARD, KL_STANDARD.replace("0.5 * ", "")),
+        (
+            *("eq-kl-standard-normal", "eq-elbo", "eq-elbo-reparameterized"),
+            *("eq-elbo-estimate-unbiased", "eq-elbo-surgery", "eq-beta-bound"),
+        ),
+    ),
+    Mutant(
+        "the sign of the log-variance in the divergence",
+        *(GAUSSIAN, KL_STANDARD, KL_STANDARD.replace("- log_var)", "+ log_var)")),
+        ("eq-kl-standard-normal", "eq-elbo", "eq-elbo-reparameterized", "eq-mean-over-pixels"),
+    ),
+    Mutant(
+        "the log-variance for the variance in the divergence",
+        *(GAUSSIAN, KL_STANDARD, KL_STANDARD.replace("log_var.exp()", "log_var")),
+        ("eq-kl-standard-normal", "eq-elbo", "eq-elbo-surgery", "eq-beta-bound"),
+    ),
+    Mutant(
+        "a mean over latent dimensions in the divergence",
+        *(GAUSSIAN, KL_STANDARD, KL_STANDARD.replace("sum(-1)", "mean(-1)")),
+        ("eq-kl-standard-normal", "eq-mean-over-pixels"),
+    ),
+    Mutant(
+        "q and p exchanged in the ratio of variances",
+        *(
+            GAUSSIAN,
+            KL_DIAGONAL,
+            KL_DIAGONAL.replace("log_var_q - log_var_p", "log_var_p - log_var_q"),
+        ),
+        ("eq-kl-diagonal",),
+    ),
+    Mutant(
+        "the -1 of the divergence lost",
+        *(GAUSSIAN, KL_DIAGONAL, KL_DIAGONAL.replace(" - 1 ", " ")),
+        ("eq-kl-diagonal", "eq-kl-nonnegative"),
+    ),
+    Mutant(
+        "the shift divided by the wrong variance",
+        *(GAUSSIAN, "torch.exp(-log_var_p)\n", "torch.exp(-log_var_q)\n"),
+        ("eq-kl-diagonal",),
+    ),
+    Mutant(
+        "the sign of the log-determinants",
+        GAUSSIAN,
+        "2 * (_log_diagonal(factor_p) - _log_diagonal(factor_q))",
+        "2 * (_log_diagonal(factor_q) - _log_diagonal(factor_p))",
+        ("eq-kl-full", "eq-kl-full-standard", "eq-elbo-decomposition", "eq-bound-gradient-phi"),
+    ),
+    Mutant(
+        "the log-determinant of the factor for that of the matrix",
+        *(GAUSSIAN, "= 2 * (_log_diagonal", "= (_log_diagonal"),
+        ("eq-kl-full", "eq-kl-full-standard", "eq-elbo-decomposition"),
+    ),
+    Mutant(
+        "a Cholesky factor transposed",
+        *(
+            GAUSSIAN,
+            "solve_triangular(factor_p, factor_q,",
+            "solve_triangular(factor_p, factor_q.mT,",
+        ),
+        ("eq-kl-full", "eq-kl-nonnegative", "eq-bound-gradient-theta"),
+    ),
+    # --- the linear-Gaussian model
+    Mutant(
+        "the noise's standard deviation for its variance in the evidence",
+        *(GAUSSIAN, "+ self.noise_var * identity", "+ self.noise_var**0.5 * identity"),
+        ("eq-linear-gaussian-evidence", "eq-zero-variance", "eq-elbo-bound", "eq-naive-unbiased"),
+    ),
+    Mutant(
+        "the posterior's precision multiplied by the noise variance",
+        GAUSSIAN,
+        "identity + self.weight.T @ self.weight / self.noise_var",
+        "identity + self.weight.T @ self.weight * self.noise_var",
+        (
+            *("eq-linear-gaussian-posterior", "eq-dropped-weight", "eq-elbo-decomposition"),
+            *("eq-zero-variance", "eq-bound-gradient-phi", "eq-bound-gradient-theta"),
+        ),
+    ),
+    Mutant(
+        "the posterior mean not divided by the noise variance",
+        *(GAUSSIAN, "@ covariance / self.noise_var", "@ covariance"),
+        ("eq-linear-gaussian-posterior", "eq-dropped-weight", "eq-elbo-decomposition"),
+    ),
+    Mutant(
+        "the bound at the posterior mean only",
+        *(GAUSSIAN, "residual + ((self.weight @ covariance) * self.weight).sum()", "residual"),
+        (
+            *("eq-elbo-bound", "eq-elbo-decomposition", "eq-elbo", "eq-elbo-reparameterized"),
+            *("eq-bound-gradient-phi", "eq-bound-gradient-theta", "eq-beta-bound"),
+        ),
+    ),
+    Mutant(
+        "the divergence added to the bound",
+        *(GAUSSIAN, "return reconstruction - kl_full", "return reconstruction + kl_full"),
+        ("eq-elbo-bound", "eq-elbo-decomposition", "eq-elbo", "eq-bound-gradient-theta"),
+    ),
+    Mutant(
+        "data drawn with the variance for the standard deviation",
+        *(GAUSSIAN, "math.sqrt(self.noise_var) * noise", "self.noise_var * noise"),
+        ("eq-two-errors",),
+    ),
+    # --- estimators
+    Mutant(
+        "the standard error without its square root",
+        *(ESTIMATORS, "math.sqrt(values.shape[dim])", "values.shape[dim]"),
+        ("eq-monte-carlo-error", "eq-two-errors"),
+    ),
+    Mutant(
+        "a sum for the mean of the weights",
+        *(ESTIMATORS, " - math.log(log_values.shape[dim])", ""),
+        (
+            "eq-naive-unbiased",
+            "eq-log-estimate-bias",
+            "eq-iwae",
+            "eq-iwae-monotone",
+            "eq-iwae-bias",
+        ),
+    ),
+    Mutant(
+        "the mean of the logarithms for the logarithm of the mean",
+        ESTIMATORS,
+        "torch.logsumexp(log_values, dim) - math.log(log_values.shape[dim])",
+        "log_values.mean(dim)",
+        ("eq-jensen-log", "eq-naive-unbiased", "eq-log-estimate-bias", "eq-iwae-monotone"),
+    ),
+    Mutant(
+        "the mean of the weights over the data",
+        *(ESTIMATORS, "torch.logsumexp(log_values, dim)", "torch.logsumexp(log_values, -1)"),
+        ("eq-iwae", "eq-naive-unbiased", "eq-iwae-bias"),
+    ),
+    Mutant(
+        "the square lost in the effective sample size",
+        *(ESTIMATORS, "torch.exp(2 * torch.logsumexp", "torch.exp(torch.logsumexp"),
+        ("eq-scaled-proposal",),
+    ),
+    Mutant(
+        "the variance for the standard deviation in the reparameterised gradient",
+        *(ESTIMATORS, "torch.exp(0.5 * parameters[:, 1])", "torch.exp(parameters[:, 1])"),
+        ("eq-reparameterized-gradient",),
+    ),
+    Mutant(
+        "no noise in the reparameterised gradient",
+        *(ESTIMATORS, " + torch.exp(0.5 * parameters[:, 1]) * noise", ""),
+        ("eq-reparameterized-gradient",),
+    ),
+    Mutant(
+        "the variance for the standard deviation in the score's draws",
+        *(ESTIMATORS, "z = mean + torch.exp(0.5 * log_var)", "z = mean + torch.exp(log_var)"),
+        ("eq-score-function-gradient", "eq-score-mean-zero"),
+    ),
+    # --- likelihoods and priors
+    Mutant(
+        "half the standard deviation's exponent outside: 0.5 exp(log-variance)",
+        VAE,
+        "return mean + torch.exp(0.5 * log_var) * noise",
+        "return mean + 0.5 * torch.exp(log_var) * noise",
+        REPARAMETERIZED,
+    ),
+    Mutant(
+        "a deterministic reparameterisation",
+        *(VAE, "return mean + torch.exp(0.5 * log_var) * noise", "return mean"),
+        REPARAMETERIZED,
+    ),
+    Mutant(
+        "the sign of the logits",
+        *(VAE, "F.softplus(params).sum(-1)", "F.softplus(-params).sum(-1)"),
+        ("eq-bernoulli-log-likelihood", "eq-cross-entropy-mass", "eq-causal-bernoulli"),
+    ),
+    Mutant(
+        "a mean over pixels in the Bernoulli likelihood",
+        *(VAE, "F.softplus(params).sum(-1)", "F.softplus(params).mean(-1)"),
+        ("eq-bernoulli-log-likelihood", "eq-causal-bernoulli", "eq-mean-over-pixels"),
+    ),
+    Mutant(
+        "the standard deviation for the variance in the Gaussian likelihood",
+        *(VAE, "2 * math.log(self.std)", "math.log(self.std)"),
+        (
+            "eq-evidence",
+            "eq-linear-gaussian-evidence",
+            "eq-zero-variance",
+            "eq-importance-sampling",
+        ),
+    ),
+    Mutant(
+        "twice the log-variance of a pixel",
+        VAE,
+        "mean, raw = params.chunk(2, dim=-1)\n        return mean, self",
+        "mean, raw = params.chunk(2, dim=-1)\n        return mean, 2 * self",
+        ("eq-gaussian-log-likelihood",),
+    ),
+    Mutant(
+        "grey pixels under the Bernoulli's constant",
+        *(VAE, "(x * params - log_integral)", "(x * params - F.softplus(params))"),
+        ("eq-continuous-bernoulli",),
+    ),
+    Mutant(
+        "a pixel that looks at itself",
+        *(VAE, "near.tril(-1)", "near.tril(0)"),
+        ("eq-causal-bernoulli", "eq-noise-mixture"),
+    ),
+    Mutant(
+        "the weights between pixels transposed",
+        *(VAE, "F.linear(x, self.weight * self.mask)", "F.linear(x, (self.weight * self.mask).T)"),
+        ("eq-causal-bernoulli", "eq-noise-mixture"),
+    ),
+    Mutant(
+        "neighbours ignored when drawing",
+        *(VAE, "params[..., i] + x @ weight[i]", "params[..., i]"),
+        ("eq-causal-bernoulli",),
+    ),
+    Mutant(
+        "the prior's constant for one dimension only",
+        *(VAE, "z.square().sum(-1) + self.n_latents * LOG_2PI", "z.square().sum(-1) + LOG_2PI"),
+        ("eq-linear-gaussian-evidence", "eq-linear-gaussian-posterior"),
+    ),
+    Mutant(
+        "the prior without its constant",
+        *(VAE, "z.square().sum(-1) + self.n_latents * LOG_2PI", "z.square().sum(-1)"),
+        ("eq-evidence", "eq-elbo", "eq-elbo-bound", "eq-elbo-surgery", *WEIGHTED),
+    ),
+    Mutant(
+        "the components of the prior not weighted",
+        *(VAE, "self.logits.log_softmax(0)", "self.logits"),
+        ("eq-elbo-surgery",),
+    ),
+    # --- bounds
+    Mutant(
+        "the sign of the sampled divergence",
+        VAE,
+        "divergence = log_normal(z, mean, log_var) - self.prior.log_prob(z)",
+        "divergence = self.prior.log_prob(z) - log_normal(z, mean, log_var)",
+        ("eq-elbo",),
+    ),
+    Mutant(
+        "a sum over draws in the reconstruction term",
+        VAE,
+        "self.likelihood.log_prob(x, self._decode(z)).mean(0)",
+        "self.likelihood.log_prob(x, self._decode(z)).sum(0)",
+        ("eq-elbo-estimate-unbiased",),
+    ),
+    Mutant(
+        "weights without the prior",
+        *(VAE, "self._decode(z)) + self.prior.log_prob(z)", "self._decode(z))"),
+        WEIGHTED,
+    ),
+    Mutant(
+        "the sign of q in the weights",
+        *(VAE, "return log_joint - log_normal", "return log_joint + log_normal"),
+        WEIGHTED,
+    ),
+    Mutant(
+        "the mean of the log-weights for the importance-weighted bound",
+        VAE,
+        "log_mean_exp(self.log_weights(x, k, generator))",
+        "self.log_weights(x, k, generator).mean(0)",
+        ("eq-iwae",),
+    ),
+    Mutant(
+        "the estimate not divided by the number of draws",
+        *(VAE, "return total - math.log(k)", "return total"),
+        ("eq-iwae",),
+    ),
+    Mutant(
+        "the weight of the divergence ignored",
+        *(VAE, "return reconstruction - beta * kl,", "return reconstruction - kl,"),
+        ("eq-beta-bound", "eq-mean-over-pixels"),
+    ),
+]
+
+
+def problems() -> list[str]:
+    """Say what is stale: text that the package no longer has, statements that no test checks."""
+    labels = {binding.label for binding in scan(ROOT).bindings}
+    found = []
+    for mutant in MUTANTS:
+        count = (ROOT / mutant.file).read_text(encoding="utf-8").count(mutant.old)
+        if count != 1:
+            found.append(f"'{mutant.error}': {mutant.file} has {count} times: {mutant.old}")
+        for label in set(mutant.equations) - labels:
+            found.append(f"'{mutant.error}': no test is bound to {label}")
+    return found
+
+
+def run(mutant: Mutant | None, equations: tuple[str, ...]) -> set[str]:
+    """Return the bound tests that fail in a copy of the project with this error."""
+    bindings = [binding for binding in scan(ROOT).bindings if binding.label in equations]
+    tests = sorted({binding.node_id for binding in bindings})
+    with tempfile.TemporaryDirectory() as name:
+        copy = Path(name)
+        for part in COPIED:
+            if (ROOT / part).is_dir():
+                shutil.copytree(ROOT / part, copy / part, ignore=shutil.ignore_patterns("__pyca*"))
+            else:
+                shutil.copy(ROOT / part, copy / part)
+        if mutant is not None:
+            file = copy / mutant.file
+            file.write_text(
+                file.read_text(encoding="utf-8").replace(mutant.old, mutant.new), encoding="utf-8"
+            )
+        report = copy / "report.xml"
+        options = ["-q", "--tb=no", "-p", "no:cacheprovider", f"--junitxml={report}"]
+        try:
+            subprocess.run(
+                [sys.executable, "-m", "pytest", *options, *tests],
+                cwd=copy,
+                env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(copy)},
+                capture_output=True,
+                timeout=SECONDS_AT_MOST,
+            )
+        except subprocess.TimeoutExpired:
+            return set(map(dotted, bindings))
+        return failures(report) if report.exists() else set(map(dotted, bindings))
+
+
+def failures(report: Path) -> set[str]:
+    """Return the tests that failed, without their parameters, from pytest's report."""
+    return {
+        f"{case.attrib['classname']}.{case.attrib['name'].partition('[')[0]}"
+        for case in ET.parse(report).iter("testcase")
+        if case.find("failure") is not None or case.find("error") is not None
+    }
+
+
+def dotted(binding: Binding) -> str:
+    """Return a bound test's name as pytest's report has it."""
+    return f"{binding.path.removesuffix('.py')}.{binding.name}".replace("/", ".").replace("::", ".")
+
+
+def main() -> None:
+    """Run every mutant, print what was noticed, and store it; fail if one was not."""
+    wanted = set(sys.argv[1:])
+    if stale := problems():
+        sys.exit("The list in tools/mutants.py is stale:\n  " + "\n  ".join(stale))
+    mutants = [m for m in MUTANTS if not wanted or wanted & set(m.equations)]
+    started = time.perf_counter()
+    if broken := run(None, tuple({label for m in mutants for label in m.equations})):
+        sys.exit(f"These tests fail without any error put in: {sorted(broken)}")
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        failed = list(pool.map(lambda mutant: run(mutant, mutant.equations), mutants))
+
+    bound: dict[str, set[str]] = {}
+    for binding in scan(ROOT).bindings:
+        bound.setdefault(binding.label, set()).add(dotted(binding))
+    scores: dict[str, list[int]] = {}
+    survivors = []
+    for mutant, red in zip(mutants, failed, strict=True):
+        missed = [label for label in mutant.equations if not bound[label] & red]
+        survivors += [f"{mutant.error}: {label}" for label in missed]
+        print(f"{'missed' if missed else 'caught'}  {mutant.error}", *missed)
+        for label in mutant.equations:
+            score = scores.setdefault(label, [0, 0])
+            score[0] += label not in missed
+            score[1] += 1
+    print(f"{len(mutants)} errors in {time.perf_counter() - started:.0f} s")
+    never = sorted(set().union(*(bound[label] for label in scores)) - set().union(*failed))
+    print("Bound tests that no error turned red:", *never, sep="\n  ")
+    print("Statements without an error:", *sorted(set(bound) - set(scores)), sep="\n  ")
+    if not wanted:
+        result = {"errors": [m.error for m in MUTANTS], "equations": dict(sorted(scores.items()))}
+        RESULT.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    if survivors:
+        sys.exit("Not noticed:\n  " + "\n  ".join(survivors))
+
+
+if __name__ == "__main__":
+    main()
