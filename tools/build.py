@@ -10,9 +10,6 @@ import sysconfig
 import time
 from pathlib import Path
 
-from jupyter_cache import get_cache
-from jupyter_cache.base import CacheBundleIn
-
 from tools.dependencies import ROOT, tree_checksum
 from tools.execution import RECORDS, Job, NotebookError, execute, read_records, with_outputs
 
@@ -23,6 +20,10 @@ SOURCES = ["_config.yml", "_toc.yml", "book", "vaebook", "tests", "tools", "cons
 
 def fill_cache(jobs: dict[str, Job]) -> None:
     """Hand the outputs to Jupyter Book, through the cache that it reads."""
+    # Slow to import, and not needed when nothing changed.
+    from jupyter_cache import get_cache
+    from jupyter_cache.base import CacheBundleIn
+
     folder = ROOT / "_build" / ".jupyter_cache"
     shutil.rmtree(folder, ignore_errors=True)
     cache = get_cache(folder)
