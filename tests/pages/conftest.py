@@ -7,7 +7,7 @@ import http.server
 import os
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,14 @@ from playwright.sync_api import Browser, BrowserContext, Page, Request
 HTML = Path(os.environ.get("VAEBOOK_HTML", Path(__file__).parents[2] / "_build" / "html"))
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
 
-# Each mode is one way of reading; together they open every page over http and as a file.
-MODES = {
-    "light-desktop-http": ("light", 1280, "http"),
-    "dark-desktop-file": ("dark", 1280, "file"),
-    "light-phone-file": ("light", 390, "file"),
-    "dark-phone-http": ("dark", 390, "http"),
+# Each page is opened over http in light mode and as a file in dark mode, at both widths. Rules
+# that look at colours run in each mode; the others see the same document in dark mode again.
+PROTOCOLS = {"http": "light", "file": "dark"}
+WIDTHS = {"desktop": 1280, "phone": 390}
+MODES = [f"{protocol}-{s}-{w}" for protocol, s in PROTOCOLS.items() for w in WIDTHS]
+AXE_OPTIONS = {
+    "light": "{preload: false, resultTypes: ['violations']}",
+    "dark": "{preload: false, resultTypes: ['violations'], runOnly: ['cat.color']}",
 }
 # A page is settled when mathematics is typeset and the live figures have started.
 SETTLED = """async () => {
@@ -106,12 +108,12 @@ def bases(server: str, built_book: Path) -> dict[str, str]:
 class Visit:
     """What a browser saw on one page in one mode."""
 
-    external: list[str] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
-    overflow: list[str] = field(default_factory=list)
-    unreachable: list[str] = field(default_factory=list)
-    violations: list[str] = field(default_factory=list)
+    external: list[str]
+    missing: list[str]
+    errors: list[str]
+    overflow: list[str]
+    unreachable: list[str]
+    violations: list[str]
 
 
 def _describe(violation: dict[str, Any]) -> str:
@@ -120,42 +122,48 @@ def _describe(violation: dict[str, Any]) -> str:
     return f"{violation['id']} ({len(violation['nodes'])}x): {nodes} -- {detail}"
 
 
-def _look(page: Page, url: str, base: str) -> Visit:
-    seen = Visit()
+def _look(page: Page, path: str, base: str, scheme: str) -> dict[str, Visit]:
+    """Open a page once and look at it at each width."""
+    external: list[str] = []
+    missing: list[str] = []
+    errors: list[str] = []
 
     def on_request(request: Request) -> None:
         if not request.url.startswith((base, "data:", "blob:")):
-            seen.external.append(request.url)
+            external.append(request.url)
 
     page.on("request", on_request)
-    page.on("requestfailed", lambda request: seen.missing.append(request.url))
-    page.on("response", lambda answer: answer.ok or seen.missing.append(answer.url))
-    page.on("pageerror", lambda error: seen.errors.append(str(error)))
+    page.on("requestfailed", lambda request: missing.append(request.url))
+    page.on("response", lambda answer: answer.ok or missing.append(answer.url))
+    page.on("pageerror", lambda error: errors.append(str(error)))
     page.on(
         "console",
-        lambda m: m.type in ("error", "warning") and seen.errors.append(f"{m.type}: {m.text}"),
+        lambda m: m.type in ("error", "warning") and errors.append(f"{m.type}: {m.text}"),
     )
-    page.goto(url, wait_until="load")
-    page.evaluate(SETTLED)
-    seen.overflow = page.evaluate(OVERFLOW)
-    seen.unreachable = page.evaluate(UNREACHABLE)
+    page.goto(base + path, wait_until="load")
     page.evaluate(AXE)
-    result = page.evaluate("() => axe.run(document, {preload: false, resultTypes: ['violations']})")
-    seen.violations = [_describe(violation) for violation in result["violations"]]
-    return seen
+    visits = {}
+    for name, width in WIDTHS.items():
+        page.set_viewport_size({"width": width, "height": 900})
+        page.evaluate(SETTLED)
+        result = page.evaluate(f"() => axe.run(document, {AXE_OPTIONS[scheme]})")
+        visits[name] = Visit(
+            external,
+            missing,
+            errors,
+            page.evaluate(OVERFLOW),
+            page.evaluate(UNREACHABLE),
+            [_describe(violation) for violation in result["violations"]],
+        )
+    return visits
 
 
 @pytest.fixture(scope="session")
 def contexts(browser: Browser) -> Iterator[dict[str, BrowserContext]]:
-    """Open one browsing context for each mode."""
+    """Open one browsing context for each protocol."""
     opened = {
-        mode: browser.new_context(
-            viewport={"width": width, "height": 900},
-            color_scheme=scheme,
-            reduced_motion="reduce",
-            has_touch=width < 600,
-        )
-        for mode, (scheme, width, _) in MODES.items()
+        protocol: browser.new_context(color_scheme=scheme, reduced_motion="reduce")
+        for protocol, scheme in PROTOCOLS.items()
     }
     yield opened
     for context in opened.values():
@@ -167,15 +175,18 @@ def look(contexts: dict[str, BrowserContext], bases: dict[str, str]) -> Any:
     """Return a function that opens a page in a mode, once, and remembers what was there."""
 
     @functools.cache
-    def visit(path: str, mode: str) -> Visit:
-        base = bases[MODES[mode][2]]
-        page = contexts[mode].new_page()
+    def visit(path: str, protocol: str) -> dict[str, Visit]:
+        page = contexts[protocol].new_page()
         try:
-            return _look(page, base + path, base)
+            return _look(page, path, bases[protocol], PROTOCOLS[protocol])
         finally:
             page.close()
 
-    return visit
+    def look_at(path: str, mode: str) -> Visit:
+        protocol, _, width = mode.split("-")
+        return visit(path, protocol)[width]
+
+    return look_at
 
 
 @pytest.fixture

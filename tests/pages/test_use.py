@@ -98,7 +98,7 @@ def test_preview_opens_on_focus_and_closes(
 ) -> None:
     """A reference shows what it refers to, by keyboard, and Escape takes it away."""
     selector = {
-        "equation": 'article a[href*="#equation-"]',
+        "equation": 'article a.reference[href*="#equation-"]',
         "citation": 'article a[href*="bibliography.html#"]',
         "term": 'article a[href*="glossary.html#term-"]',
         "figure": 'article a[href^="#fig-"]',
