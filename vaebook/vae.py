@@ -17,7 +17,7 @@ import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import safetensors.torch
 import torch
@@ -185,6 +185,7 @@ def reparameterize(
 # --- likelihoods ------------------------------------------------------------------------------
 
 
+@runtime_checkable
 class Likelihood(Protocol):
     """p(x|z) for independent pixels, given the parameters that the decoder computes."""
 
