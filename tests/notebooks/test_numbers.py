@@ -20,6 +20,7 @@ ALLOWED = {
 
 UNITS = r"(?:\s|\\,|-)*(?:%|\\%|percent|ms|s|seconds?|minutes?|nats?|bits?|[KMG]i?B|times)(?!\w)"
 RESULT = re.compile(rf"(?<![\w.])(?:\d+\.\d+(?!\.?\d)(?:{UNITS})?|\d+(?:,\d{{3}})*{UNITS})")
+MEASURED = re.compile(r"(?:s|seconds?|minutes?|[KMG]i?B)$")  # never a setting of the code
 NUMBER = re.compile(r"(?<![\w.])\d[\d_]*(?:\.\d+)?(?:e-?\d+)?")
 FENCE = re.compile(r"^([`:~]{3,})(\{[^}\n]+\})?([^\n]*)\n(.*?)^\1[`:~]*$", re.MULTILINE | re.DOTALL)
 SILENT = re.compile(  # roles, code, addresses and HTML
@@ -61,7 +62,7 @@ def typed_results(text, code=""):
         if "{cite}" not in sentence:
             for found in RESULT.finditer(sentence):
                 value = float(NUMBER.match(found[0].replace(",", ""))[0])
-                if not known & {value, value / 100}:
+                if MEASURED.search(found[0]) or not known & {value, value / 100}:
                     yield found[0].strip(), " ".join(sentence.split())
 
 
@@ -144,3 +145,4 @@ def test_what_is_no_result_passes(text):
 def test_a_setting_of_the_code_may_be_named():
     assert list(typed_results("A rate of 0.001, 5 % of it.", "fit(lr=1e-3, part=0.05)")) == []
     assert len(list(typed_results("A rate of 0.002.", "fit(lr=1e-3)"))) == 1
+    assert len(list(typed_results("It takes 12 seconds.", "fit(epochs=12)"))) == 1
