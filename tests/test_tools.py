@@ -172,13 +172,13 @@ def test_the_stored_form():
         new_output("stream", name="stdout", text="a\n"),
         new_output("stream", name="stderr", text="warning"),
         new_output("stream", name="stdout", text="b\n"),
-        new_output("display_data", data=figure, metadata={"vaebook": {}, "image/png": {}}),
+        new_output("display_data", data=figure, metadata={"scrapbook": {}, "image/png": {}}),
     ]
     stored = normalise(book)
     text, shown = stored.cells[0].outputs
     assert text.text == "a\nb\n"
     assert shown.data == {"text/plain": "<Axes at 0x0>"}
-    assert shown.metadata == {"vaebook": {}}
+    assert shown.metadata == {"scrapbook": {}}
     assert stored.cells[0].metadata == {"tags": ["hide-input"]}
     assert to_text(normalise(stored)) == to_text(stored)
 
