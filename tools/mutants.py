@@ -412,24 +412,25 @@ def main() -> None:
     started = time.perf_counter()
     if broken := run(None, tuple({label for m in mutants for label in m.equations})):
         sys.exit(f"These tests fail without any error put in: {sorted(broken)}")
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        failed = list(pool.map(lambda mutant: run(mutant, mutant.equations), mutants))
-
     bound: dict[str, set[str]] = {}
     for binding in scan(ROOT).bindings:
         bound.setdefault(binding.label, set()).add(dotted(binding))
     scores: dict[str, list[int]] = {}
+    noticed: set[str] = set()
     survivors = []
-    for mutant, red in zip(mutants, failed, strict=True):
-        missed = [label for label in mutant.equations if not bound[label] & red]
-        survivors += [f"{mutant.error}: {label}" for label in missed]
-        print(f"{'missed' if missed else 'caught'}  {mutant.error}", *missed)
-        for label in mutant.equations:
-            score = scores.setdefault(label, [0, 0])
-            score[0] += label not in missed
-            score[1] += 1
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        runs = pool.map(lambda mutant: run(mutant, mutant.equations), mutants)
+        for mutant, failed in zip(mutants, runs, strict=True):
+            noticed |= failed
+            missed = [label for label in mutant.equations if not bound[label] & failed]
+            survivors += [f"{mutant.error}: {label}" for label in missed]
+            print("missed" if missed else "caught", mutant.error, *missed, sep="  ", flush=True)
+            for label in mutant.equations:
+                score = scores.setdefault(label, [0, 0])
+                score[0] += label not in missed
+                score[1] += 1
     print(f"{len(mutants)} errors in {time.perf_counter() - started:.0f} s")
-    never = sorted(set().union(*(bound[label] for label in scores)) - set().union(*failed))
+    never = sorted(set().union(*(bound[label] for label in scores)) - noticed)
     print("Bound tests that no error turned red:", *never, sep="\n  ")
     print("Statements without an error:", *sorted(set(bound) - set(scores)), sep="\n  ")
     if not wanted:
