@@ -19,11 +19,7 @@ VARYING_CELL_METADATA = ("execution", "ExecuteTime", "collapsed", "scrolled", "t
 
 def normalise_data(data: dict[str, object]) -> dict[str, object]:
     """Return the text forms of one output: no image, no widget, no live figure."""
-    kept = {
-        kind: value
-        for kind, value in data.items()
-        if kind in KEPT_TYPES or kind.startswith("application/vnd.vaebook")
-    }
+    kept = {kind: value for kind, value in data.items() if kind in KEPT_TYPES}
     if "<script" in str(kept.get("text/html", "")):
         del kept["text/html"]
     if isinstance(kept.get("text/plain"), str):
@@ -48,12 +44,10 @@ def normalise_outputs(outputs: list[NotebookNode]) -> list[NotebookNode]:
                 continue
         elif "data" in output:
             output.data = nbformat.from_dict(normalise_data(output.data))
+            # "scrapbook" marks the numbers that vaebook.results records.
+            kept = {"scrapbook", *output.data}
             output.metadata = nbformat.from_dict(
-                {
-                    kind: v
-                    for kind, v in output.metadata.items()
-                    if kind in output.data or kind == "scrapbook"
-                }
+                {key: value for key, value in output.metadata.items() if key in kept}
             )
         stored.append(output)
     return stored
