@@ -60,6 +60,6 @@
   window.addEventListener("afterprint", () => opened.forEach((box) => { box.open = false; }));
 
   // A page opened as a file may not read other pages: search without their summaries.
-  if (location.protocol === "file:" && window.DOCUMENTATION_OPTIONS)
-    window.DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
+  if (location.protocol === "file:" && typeof DOCUMENTATION_OPTIONS !== "undefined")
+    DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
 })();

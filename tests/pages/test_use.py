@@ -101,7 +101,7 @@ def test_preview_opens_on_focus_and_closes(
         "equation": 'article a.reference[href*="#equation-"]',
         "citation": 'article a[href*="bibliography.html#"]',
         "term": 'article a[href*="glossary.html#term-"]',
-        "figure": 'article a[href^="#fig-"]',
+        "figure": 'article a.reference[href^="#fig-"]',
     }[kind]
     for path in [*CHAPTERS, "book/index.html", "book/appendices/glossary.html"]:
         _open(reader, bases["file"] + path)
@@ -136,7 +136,7 @@ def test_notebook_can_be_taken(built_book: Path, chapter: str) -> None:
 
 def test_solution_opens_by_keyboard(reader: Page, bases: dict[str, str], built_book: Path) -> None:
     """A solution is closed at first; Tab and Enter open it."""
-    path = next(iter(_contents(built_book, "solution admonition")), None)
+    path = next(iter(_contents(built_book, '<div class="solution')), None)
     if path is None:
         pytest.skip("the book has no exercise yet")
     _open(reader, bases["http"] + path)
@@ -171,7 +171,7 @@ def test_paper_shows_solutions_and_no_navigation(
     reader: Page, bases: dict[str, str], built_book: Path
 ) -> None:
     """Printed, a page is its text: no sidebars, every solution open, code wrapped."""
-    path = next(iter(_contents(built_book, "solution admonition")), "book/index.html")
+    path = next(iter(_contents(built_book, '<div class="solution')), "book/index.html")
     _open(reader, bases["http"] + path)
     reader.emulate_media(media="print")
     reader.evaluate("window.dispatchEvent(new Event('beforeprint'))")
