@@ -45,7 +45,7 @@ KL_STANDARD = "return 0.5 * (mean.square() + log_var.exp() - 1 - log_var).sum(-1
 KL_DIAGONAL = "(scaled + torch.exp(log_var_q - log_var_p) - 1 - log_var_q + log_var_p)"
 WEIGHTED = (
     *("eq-importance-sampling", "eq-zero-variance", "eq-iwae", "eq-iwae-bias"),
-    *("eq-scaled-proposal", "eq-two-errors"),
+    "eq-scaled-proposal",
 )
 REPARAMETERIZED = (
     *("eq-elbo", "eq-elbo-estimate-unbiased", "eq-importance-sampling", "eq-iwae", "eq-iwae-bias"),
@@ -121,7 +121,7 @@ MUTANTS = [
         GAUSSIAN,
         "2 * (_log_diagonal(factor_p) - _log_diagonal(factor_q))",
         "2 * (_log_diagonal(factor_q) - _log_diagonal(factor_p))",
-        ("eq-kl-full", "eq-kl-full-standard", "eq-elbo-decomposition", "eq-bound-gradient-phi"),
+        ("eq-kl-full", "eq-kl-full-standard", "eq-elbo-decomposition"),
     ),
     Mutant(
         "the log-determinant of the factor for that of the matrix",
@@ -169,7 +169,7 @@ MUTANTS = [
     Mutant(
         "the divergence added to the bound",
         *(GAUSSIAN, "return reconstruction - kl_full", "return reconstruction + kl_full"),
-        ("eq-elbo-bound", "eq-elbo-decomposition", "eq-elbo", "eq-bound-gradient-theta"),
+        ("eq-elbo-bound", "eq-elbo-decomposition", "eq-elbo", "eq-bound-gradient-phi"),
     ),
     Mutant(
         "data drawn with the variance for the standard deviation",
@@ -181,6 +181,11 @@ MUTANTS = [
         "the standard error without its square root",
         *(ESTIMATORS, "math.sqrt(values.shape[dim])", "values.shape[dim]"),
         ("eq-monte-carlo-error", "eq-two-errors"),
+    ),
+    Mutant(
+        "a sum for the mean of the draws",
+        *(ESTIMATORS, "Estimate(values.mean(dim),", "Estimate(values.sum(dim),"),
+        ("eq-control-variate", "eq-naive-unbiased", "eq-elbo-estimate-unbiased"),
     ),
     Mutant(
         "a sum for the mean of the weights",
@@ -278,7 +283,7 @@ MUTANTS = [
     Mutant(
         "the weights between pixels transposed",
         *(VAE, "F.linear(x, self.weight * self.mask)", "F.linear(x, (self.weight * self.mask).T)"),
-        ("eq-causal-bernoulli", "eq-noise-mixture"),
+        ("eq-causal-bernoulli",),
     ),
     Mutant(
         "neighbours ignored when drawing",
@@ -318,12 +323,12 @@ MUTANTS = [
     Mutant(
         "weights without the prior",
         *(VAE, "self._decode(z)) + self.prior.log_prob(z)", "self._decode(z))"),
-        WEIGHTED,
+        (*WEIGHTED, "eq-two-errors"),
     ),
     Mutant(
         "the sign of q in the weights",
         *(VAE, "return log_joint - log_normal", "return log_joint + log_normal"),
-        WEIGHTED,
+        (*WEIGHTED, "eq-two-errors"),
     ),
     Mutant(
         "the mean of the log-weights for the importance-weighted bound",
@@ -432,7 +437,8 @@ def main() -> None:
     print(f"{len(mutants)} errors in {time.perf_counter() - started:.0f} s")
     never = sorted(set().union(*(bound[label] for label in scores)) - noticed)
     print("Bound tests that no error turned red:", *never, sep="\n  ")
-    print("Statements without an error:", *sorted(set(bound) - set(scores)), sep="\n  ")
+    covered = {label for mutant in MUTANTS for label in mutant.equations}
+    print("Statements without an error:", *sorted(set(bound) - covered), sep="\n  ")
     if not wanted:
         result = {"errors": [m.error for m in MUTANTS], "equations": dict(sorted(scores.items()))}
         RESULT.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

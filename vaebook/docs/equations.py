@@ -107,7 +107,9 @@ def check(app: Sphinx, env: BuildEnvironment) -> list[str]:
         places.setdefault(equation.label, equation)
     for binding in found.bindings:
         if binding.label not in places:
-            message = f"{binding.name} is bound to {binding.label}, which no page has: correct one"
+            message = (
+                f"{binding.name} is bound to {binding.label}, which no page has: correct the label"
+            )
             logger.warning(message, location=f"{binding.path}:{binding.line}")
         elif not places[binding.label].is_statement:
             message = f"{binding.name} is bound to {binding.label}, a definition: rename it to eq-…"
