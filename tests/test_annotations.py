@@ -61,7 +61,8 @@ for prior in (vae.StandardNormal(2), vae.MixturePrior(2, 3)):
 
 models = [vae.mlp_vae(784, 2, (8,), likelihood) for likelihood in likelihoods]
 models += [vae.residual_vae(784, 2, 8, 1), vae.conv_vae(2, 2), vae.conv_vae(2, 2, gaussian_2)]
-models.append(vae.VAE(models[0].encoder, models[0].decoder, vae.Bernoulli(), vae.MixturePrior(2, 3)))
+parts = models[0].encoder, models[0].decoder, vae.Bernoulli()
+models.append(vae.VAE(*parts, vae.MixturePrior(2, 3)))
 for model in models:
     run("encode", model.encode, x)
     run("decode", model.decode, z.expand(3, 4, 2))

@@ -118,7 +118,8 @@ def test_mixed_precision_costs_no_digits_of_a_density(likelihood):
         mixed = likelihood.log_prob(x, params)
     assert mixed.dtype == torch.float32
     # bfloat16 has 8 bits: one nat in 500 and more would be lost
-    torch.testing.assert_close(mixed, likelihood.log_prob(x, params), rtol=1e-6, atol=1e-3)
+    exact = likelihood.log_prob(x.double(), params.double())
+    torch.testing.assert_close(mixed.double(), exact, rtol=1e-6, atol=1e-3)
 
 
 # --- Bernoulli --------------------------------------------------------------------------------

@@ -632,6 +632,17 @@ def test_bad_data_are_named(function, x):
         of_x[function](bad_x[x])
 
 
+def test_a_full_memory_is_no_fault_of_the_data():
+    def full(x):
+        raise torch.OutOfMemoryError("full")
+
+    vae = VAE(*parts(), StandardNormal(2))
+    vae.encoder = Encoder(mlp(5, 4))
+    vae.encoder.network.register_forward_pre_hook(lambda _, inputs: full(*inputs))
+    with pytest.raises(torch.OutOfMemoryError, match="full"):
+        vae.elbo(fine)
+
+
 def test_a_gaussian_takes_pixels_of_any_size():
     gaussian = mlp_vae(5, 2, hidden=(8,), likelihood=Gaussian())
     assert torch.isfinite(gaussian.elbo(torch.full((2, 5), -40.0))).all()
