@@ -110,7 +110,7 @@ def fit(
     Parameters
     ----------
     model
-        The model; moved to `device` and trained in place.
+        The model; trained in place on `device`, then put back where it was.
     data
         Training data, shape (n, ...), any dtype that `transform` or the model takes.
     objective
@@ -163,6 +163,7 @@ def fit(
     _check_arguments(data, validation, epochs, batch_size, lr, schedule, kl_warmup, ema, seed)
     target = pick_device(device)
     mixed = bfloat16_pays(target) if amp == "auto" else bool(amp)
+    home = next(model.parameters()).device
     model.to(target).train()
     data = data.to(target)
     steps_per_epoch = math.ceil(len(data) / batch_size)
@@ -181,7 +182,7 @@ def fit(
 
     # None: a bar only on a terminal or in a notebook; TQDM_DISABLE alone would not override it
     silent = True if not progress or os.environ.get("TQDM_DISABLE") == "1" else None
-    with _flush_denormals(), _deferred_interrupt() as interrupt:
+    with _put_back(model, home), _flush_denormals(), _deferred_interrupt() as interrupt:
         while run.epoch < epochs:
             n_done = run.step - run.epoch * steps_per_epoch  # all, if interrupted at the last step
             batches = run.shuffle(len(data)).split(batch_size)[n_done:]
@@ -377,6 +378,15 @@ def _deferred_interrupt() -> Iterator[threading.Event]:
         yield interrupt
     finally:
         signal.signal(signal.SIGINT, previous)
+
+
+@contextmanager
+def _put_back(model: nn.Module, device: torch.device) -> Iterator[None]:
+    """Move the model back to its own device, however training ends."""
+    try:
+        yield
+    finally:
+        model.to(device)
 
 
 @contextmanager
