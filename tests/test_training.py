@@ -489,6 +489,21 @@ def test_learning_rates_follow_one_cycle():
     assert history.learning_rate[-1] < 0.04 / 25
 
 
+@pytest.mark.parametrize("batch_size", [1, 3, 8])
+def test_the_step_follows_the_mean_over_the_batch(batch_size):
+    """Adam hides the scale of the loss, so the gradient itself is looked at."""
+    gradients = []
+    hook = register_optimizer_step_pre_hook(
+        lambda optimizer, *_: gradients.append(optimizer.param_groups[0]["params"][0].grad.clone())
+    )
+    data = torch.tensor([[2.0, -1.0]]).repeat(8, 1)  # the same datum: no batch may matter
+    try:
+        fit(Point(), data, log_likelihood, epochs=1, batch_size=batch_size, device="cpu")
+    finally:
+        hook.remove()
+    torch.testing.assert_close(gradients[0], torch.tensor([-2.0, 1.0]))
+
+
 def test_the_constant_rate_is_constant():
     rates, history = rates_of(lr=0.04, schedule="constant")
     assert rates == [0.04] * STEPS
