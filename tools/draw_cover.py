@@ -11,11 +11,14 @@ from __future__ import annotations
 import base64
 import io
 import math
+import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
+from playwright.sync_api import sync_playwright
 
 from vaebook import data, training, vae
 
@@ -80,6 +83,27 @@ def draw(digit: np.ndarray, reconstruction: np.ndarray, new_digits: np.ndarray) 
     )
 
 
+def photograph_social_card() -> None:
+    """Write the card that social media show: the book's name above the drawing, as PNG."""
+    page = f"""<style>
+      @font-face {{ font-family: "Source Serif 4"; font-weight: 200 900;
+        src: url("{STATIC.as_uri()}/fonts/source-serif-4-latin-wght-normal.woff2"); }}
+      body {{ margin: 0; background: #fcfbf8; color: {INK}; text-align: center; }}
+      h1 {{ font: 600 54px "Source Serif 4"; margin: 0; padding: 44px 60px 20px; }}
+    </style><h1>Variational Autoencoders, Verified</h1>
+    <img src="{STATIC.as_uri()}/cover.svg" width="1080">"""
+    with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
+        card = Path(folder, "card.html")  # a page from a file may show pictures from files
+        card.write_text(page, encoding="utf-8")
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), chromium_sandbox=False
+        )
+        window = browser.new_page(viewport={"width": 1200, "height": 630})
+        window.goto(card.as_uri())
+        window.evaluate("document.fonts.ready")
+        window.screenshot(path=STATIC / "social.png")
+
+
 def main() -> None:
     """Train, draw, write."""
     images = data.load()
@@ -101,6 +125,7 @@ def main() -> None:
         new_digits = model.sample(N_NEW_DIGITS, generator, mean=True)
     drawing = draw(x[0].numpy(), reconstruction[0].numpy(), new_digits.numpy())
     (STATIC / "cover.svg").write_text(drawing, encoding="utf-8")
+    photograph_social_card()
 
 
 if __name__ == "__main__":

@@ -127,7 +127,7 @@ def test_images_say_what_they_show(parse: Any, path: str) -> None:
     assert silent + file_names == []
 
 
-def test_says_what_it_is(parse: Any, path: str) -> None:
+def test_says_what_it_is(parse: Any, built_book: Path, path: str) -> None:
     """Title, language and description are there for tabs, speech and previews."""
     page = parse(path)
     assert "Variational Autoencoders, Verified" in page.title
@@ -135,4 +135,6 @@ def test_says_what_it_is(parse: Any, path: str) -> None:
     if path.startswith("book/"):
         assert page.metas["og:title"]
         assert len(page.metas["description"]) > 20
-        assert page.metas["og:image"].endswith(".png")
+        assert (
+            built_book / "_static" / page.metas["og:image"].rpartition("/_static/")[2]
+        ).is_file()
