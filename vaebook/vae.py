@@ -2,7 +2,7 @@
 
 A `VAE` is an encoder, a decoder, a likelihood and a prior, put together::
 
-    vae = mlp_vae(n_latents=20)          # 784-400-20, as in Kingma and Welling (2014)
+    vae = mlp_vae(n_latents=20)          # 784-400-20, as in PyTorch's example
     vae.elbo(x)                          # nats, one a datum
     vae.sample(16)                       # new images, by ancestral sampling
     vae.log_prob_estimate(x, k=500)      # importance sampling
