@@ -75,6 +75,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("mode", MODES)
 
 
+PATIENCE = 120_000  # milliseconds: a page of many equations on a machine that does other work
+
+
 @pytest.fixture(scope="session", autouse=True)
 def built_book() -> Path:
     """Return the folder of the built book; without one, say how to build it."""
@@ -165,6 +168,8 @@ def contexts(browser: Browser) -> Iterator[dict[str, BrowserContext]]:
         protocol: browser.new_context(color_scheme=scheme, reduced_motion="reduce")
         for protocol, scheme in PROTOCOLS.items()
     }
+    for context in opened.values():
+        context.set_default_timeout(PATIENCE)
     yield opened
     for context in opened.values():
         context.close()
@@ -198,5 +203,6 @@ def reader(browser: Browser) -> Iterator[Page]:
         reduced_motion="reduce",
         permissions=["clipboard-read", "clipboard-write"],
     )
+    context.set_default_timeout(PATIENCE)
     yield context.new_page()
     context.close()
