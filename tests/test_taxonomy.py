@@ -1,10 +1,19 @@
 """Each model of the book answers exactly the questions that its branch of the taxonomy promises."""
 
+import numpy as np
 import pytest
 import torch
+from sklearn.mixture import GaussianMixture
+from sklearn.neighbors import KernelDensity
 
 from vaebook.gaussian import LinearGaussian
-from vaebook.taxonomy import BoundedDensity, Sampler, TractableDensity, classify
+from vaebook.taxonomy import (
+    BoundedDensity,
+    Sampler,
+    TractableDensity,
+    classify,
+    from_estimator,
+)
 from vaebook.vae import mlp_vae
 
 
@@ -27,12 +36,16 @@ class HalfBounded(Gan):
 
 tractable = LinearGaussian(torch.ones(3, 1), torch.zeros(3), 1.0)
 bounded = mlp_vae(3, 1, hidden=(2,))
+points = np.random.default_rng(0).normal(size=(50, 3))
+kernels = from_estimator(KernelDensity(bandwidth=0.5).fit(points))
+mixture = from_estimator(GaussianMixture(2, random_state=0).fit(points))
 
 
 @pytest.mark.parametrize(
     ("model", "branch", "protocols"),
     [
         (tractable, "explicit, tractable", {Sampler, TractableDensity}),
+        (kernels, "explicit, tractable", {Sampler, TractableDensity}),
         (bounded, "explicit, intractable", {Sampler, BoundedDensity}),
         (Gan(), "implicit", {Sampler}),
         (HalfBounded(), "implicit", {Sampler}),
@@ -47,7 +60,7 @@ def test_classification(model, branch, protocols):
     assert claimed == protocols
 
 
-@pytest.mark.parametrize("model", [tractable, bounded, Gan()])
+@pytest.mark.parametrize("model", [tractable, bounded, kernels, mixture, Gan()])
 def test_laws_of_a_sampler(model):
     state = torch.get_rng_state()
     same, again, other = (
@@ -59,7 +72,7 @@ def test_laws_of_a_sampler(model):
     assert torch.equal(state, torch.get_rng_state())
 
 
-@pytest.mark.parametrize("model", [tractable, bounded])
+@pytest.mark.parametrize("model", [tractable, bounded, kernels, mixture])
 def test_laws_of_a_density(model):
     x = model.sample(5, torch.Generator().manual_seed(0))
     if isinstance(model, TractableDensity):
@@ -71,3 +84,13 @@ def test_laws_of_a_density(model):
     for density in densities:
         assert density.shape == (5,)
         assert torch.isfinite(density).all()
+
+
+def test_estimators_through_the_door():
+    x = torch.from_numpy(points[:5])
+    torch.testing.assert_close(
+        mixture.log_prob(x), torch.from_numpy(mixture.estimator.score_samples(points[:5]))
+    )
+    assert mixture.estimator.random_state == 0
+    with pytest.raises(ValueError, match="estimator: wanted a fitted estimator"):
+        from_estimator(object())
