@@ -311,6 +311,7 @@ def test_ctrl_c_in_the_last_validation_is_not_lost(tmp_path, uninterrupted):
         {"schedule": "constant"},
         {"kl_warmup": 0.4},
         {"amp": True},
+        {"validation": None},
     ],
     ids=str,
 )
@@ -636,6 +637,18 @@ def test_mixed_precision_is_used_where_it_pays(monkeypatch):
         expected = pays if amp == "auto" else amp
         assert set(dtypes) == {torch.bfloat16 if expected else torch.float32}
         dtypes.clear()
+
+
+def test_a_model_is_put_back_even_if_the_first_validation_fails():
+    model, moves = make_model(), []
+    model.to = lambda device: moves.append(device) or model
+
+    def objective(model, x, beta, generator):
+        raise RuntimeError("a fault in validation")
+
+    with pytest.raises(RuntimeError, match="a fault in validation"):
+        train(model, objective)
+    assert len(moves) == 2  # there, and back
 
 
 def test_bfloat16_pays_on_a_gpu_that_has_it(monkeypatch):

@@ -143,7 +143,9 @@ def fit(
         File to which the whole state is written every half minute, at the end, and when
         interrupted (Ctrl-C, or the notebook's stop button).
     resume
-        Continue from `checkpoint` where it exists; otherwise start anew and overwrite it.
+        Continue from `checkpoint` where it exists; otherwise start anew and overwrite it. A
+        checkpoint of other data or another recipe is refused. Functions cannot be compared:
+        change `objective` or `transform`, and pass False.
     progress
         Show a bar with the terms on a terminal or in a live notebook.
 
@@ -164,25 +166,26 @@ def fit(
     target = pick_device(device)
     mixed = bfloat16_pays(target) if amp == "auto" else bool(amp)
     home = next(model.parameters()).device
-    model.to(target).train()
-    data = data.to(target)
-    steps_per_epoch = math.ceil(len(data) / batch_size)
-    settings = {
-        "package": __version__,
-        "data": [len(data), _checksum(data)],
-        "recipe": [epochs, batch_size, lr, schedule, kl_warmup, ema, seed, mixed],
-    }
-    run = _Run(model, settings, lr, schedule, ema, seed, epochs * steps_per_epoch, target)
-    if checkpoint is not None and resume and Path(checkpoint).exists():
-        run.load(Path(checkpoint))
-    if validation is not None:
-        validation = validation.to(target)
-        if run.step == 0:  # a fault in validation shows now, not after an epoch
-            run.validate(validation, objective, transform)
-
-    # None: a bar only on a terminal or in a notebook; TQDM_DISABLE alone would not override it
-    silent = True if not progress or os.environ.get("TQDM_DISABLE") == "1" else None
     with _put_back(model, home), _flush_denormals(), _deferred_interrupt() as interrupt:
+        model.to(target).train()
+        data = data.to(target)
+        steps_per_epoch = math.ceil(len(data) / batch_size)
+        settings = {
+            "package": __version__,
+            "data": [len(data), _checksum(data)],
+            "validation": None if validation is None else [len(validation), _checksum(validation)],
+            "recipe": [epochs, batch_size, lr, schedule, kl_warmup, ema, seed, mixed],
+        }
+        run = _Run(model, settings, lr, schedule, ema, seed, epochs * steps_per_epoch, target)
+        if checkpoint is not None and resume and Path(checkpoint).exists():
+            run.load(Path(checkpoint))
+        if validation is not None:
+            validation = validation.to(target)
+            if run.step == 0:  # a fault in validation shows now, not after an epoch
+                run.validate(validation, objective, transform)
+
+        # None: a bar only on a terminal or in a notebook; TQDM_DISABLE alone would not override it
+        silent = True if not progress or os.environ.get("TQDM_DISABLE") == "1" else None
         while run.epoch < epochs:
             n_done = run.step - run.epoch * steps_per_epoch  # all, if interrupted at the last step
             batches = run.shuffle(len(data)).split(batch_size)[n_done:]
@@ -218,9 +221,9 @@ def fit(
             if validation is not None:
                 run.validate(validation, objective, transform)
             run.start_epoch()
-    if checkpoint is not None:
-        run.save(Path(checkpoint))
-    run.finish()
+        if checkpoint is not None:
+            run.save(Path(checkpoint))
+        run.finish()
     if interrupt.is_set():  # came during the last validation; the finished run is saved
         raise KeyboardInterrupt
     return run.history
@@ -274,9 +277,7 @@ class _Run:
         if self.averaged is not None:
             self.averaged.update_parameters(self.model)
         for name, values in {"bound": bound, **terms}.items():
-            total = values.detach().sum(
-                dtype=torch.float64 if values.device.type != "mps" else None
-            )
+            total = values.detach().sum(dtype=None if self.on_mps else torch.float64)
             self.sums[name] = self.sums.get(name, 0.0) + total
         self.n_seen += len(bound)
         self.step += 1
