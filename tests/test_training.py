@@ -311,7 +311,6 @@ def test_ctrl_c_in_the_last_validation_is_not_lost(tmp_path, uninterrupted):
         {"schedule": "constant"},
         {"kl_warmup": 0.4},
         {"amp": True},
-        {"validation": None},
     ],
     ids=str,
 )

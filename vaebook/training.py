@@ -145,7 +145,7 @@ def fit(
     resume
         Continue from `checkpoint` where it exists; otherwise start anew and overwrite it. A
         checkpoint of other data or another recipe is refused. Functions cannot be compared:
-        change `objective` or `transform`, and pass False.
+        after a change of `objective` or `transform`, pass False.
     progress
         Show a bar with the terms on a terminal or in a live notebook.
 
@@ -173,7 +173,6 @@ def fit(
         settings = {
             "package": __version__,
             "data": [len(data), _checksum(data)],
-            "validation": None if validation is None else [len(validation), _checksum(validation)],
             "recipe": [epochs, batch_size, lr, schedule, kl_warmup, ema, seed, mixed],
         }
         run = _Run(model, settings, lr, schedule, ema, seed, epochs * steps_per_epoch, target)
