@@ -6,6 +6,7 @@ import torch
 from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KernelDensity
 
+from vaebook.gan import mlp_gan
 from vaebook.gaussian import LinearGaussian
 from vaebook.taxonomy import (
     BoundedDensity,
@@ -35,6 +36,7 @@ class HalfBounded(Gan):
 
 
 tractable = LinearGaussian(torch.ones(3, 1), torch.zeros(3), 1.0)
+adversarial = mlp_gan(3, 2, hidden=(4,))
 bounded = mlp_vae(3, 1, hidden=(2,))
 points = np.random.default_rng(0).normal(size=(50, 3))
 kernels = from_estimator(KernelDensity(bandwidth=0.5).fit(points))
@@ -47,6 +49,7 @@ mixture = from_estimator(GaussianMixture(2, random_state=0).fit(points))
         (tractable, "explicit, tractable", {Sampler, TractableDensity}),
         (kernels, "explicit, tractable", {Sampler, TractableDensity}),
         (bounded, "explicit, intractable", {Sampler, BoundedDensity}),
+        (adversarial, "implicit", {Sampler}),
         (Gan(), "implicit", {Sampler}),
         (HalfBounded(), "implicit", {Sampler}),
         (Unnormalised(), "not a generative model", set()),
@@ -60,7 +63,7 @@ def test_classification(model, branch, protocols):
     assert claimed == protocols
 
 
-@pytest.mark.parametrize("model", [tractable, bounded, kernels, mixture, Gan()])
+@pytest.mark.parametrize("model", [tractable, bounded, kernels, mixture, adversarial])
 def test_laws_of_a_sampler(model):
     state = torch.get_rng_state()
     same, again, other = (
