@@ -406,3 +406,18 @@ def test_vae_diagram_names_the_four_distributions_parts():
         "$p_\\theta(x\\,|\\,z)$",
     ):
         assert name in texts
+
+
+def test_cloud_and_codes_share_their_shade():
+    cloud, codes = torch.rand(9, 3), {"PCA": torch.rand(9, 2), "autoencoder": torch.rand(9, 2)}
+    shade = np.arange(9.0)
+    figure = figures.cloud_and_codes(cloud, codes, shade)
+    space, *flat = figure.axes
+    assert space.name == "3d"
+    assert [axes.get_xlabel() for axes in flat] == ["PCA", "autoencoder"]
+    for axes, points in zip(flat, codes.values(), strict=True):
+        np.testing.assert_array_equal(axes.collections[0].get_offsets(), points.numpy())
+    for axes in figure.axes:
+        np.testing.assert_array_equal(axes.collections[0].get_array(), shade)
+    with pytest.raises(ValueError, match=r"PCA: wanted shape \(9, 2\), got \(8, 2\)"):
+        figures.cloud_and_codes(cloud, {"PCA": torch.rand(8, 2)}, shade)

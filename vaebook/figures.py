@@ -689,3 +689,37 @@ def jensen_gap(low: float, high: float) -> Figure:
     axes.set(xlabel="y", ylim=(1.15 * math.log(low / 2), 1.5 * math.log(high * 1.15)))
     axes.legend(loc="lower right")
     return figure
+
+
+@in_style
+def cloud_and_codes(cloud: Tensor, codes: Mapping[str, Tensor], shade: ArrayLike) -> Figure:
+    """Draw points in space, and beside them their two-dimensional codes.
+
+    Parameters
+    ----------
+    cloud : Tensor, shape (n, 3)
+        The points.
+    codes : label -> Tensor of shape (n, 2)
+        One panel each.
+    shade : shape (n,)
+        A number for each point, drawn as its shade in every panel.
+
+    Returns
+    -------
+    Figure
+    """
+    n_points = len(cloud)
+    for name, points, width in (("cloud", cloud, 3), *((k, v, 2) for k, v in codes.items())):
+        if points.shape != (n_points, width):
+            fail(name, f"shape ({n_points}, {width})", tuple(points.shape))
+    colours = LinearSegmentedColormap.from_list("gold-blue", [PALETTE["gold"], PALETTE["blue"]])
+    look: dict[str, Any] = {"c": np.asarray(shade), "s": 3, "linewidths": 0, "rasterized": True}
+    figure = Figure(figsize=(WIDTH, 2.2))
+    space = figure.add_subplot(1, 1 + len(codes), 1, projection="3d")
+    space.scatter(*cloud.numpy(force=True).T, cmap=colours, **look)
+    space.set(xticks=[], yticks=[], zticks=[])
+    for i, (label, points) in enumerate(codes.items()):
+        axes = figure.add_subplot(1, 1 + len(codes), 2 + i)
+        axes.scatter(*points.numpy(force=True).T, cmap=colours, **look)
+        axes.set(xticks=[], yticks=[], xlabel=label)
+    return figure
