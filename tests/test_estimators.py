@@ -13,6 +13,7 @@ from scipy import special
 from vaebook.estimators import (
     Estimate,
     effective_sample_size,
+    importance_average,
     log_mean_exp,
     monte_carlo,
     reparameterized_gradient,
@@ -97,6 +98,27 @@ def test_effective_sample_size_at_its_ends():
     assert float(effective_sample_size(torch.full((7,), -800.0))) == pytest.approx(7, rel=1e-4)
     assert float(effective_sample_size(torch.tensor([0.0, -500.0, -500.0]))) == pytest.approx(1)
     assert effective_sample_size(torch.zeros(3, 5), dim=1).tolist() == pytest.approx([5.0] * 3)
+
+
+def test_importance_average_of_numbers_worked_out_by_hand():
+    values, weights = torch.tensor([1.0, 2.0, 6.0]), torch.tensor([1.0, 2.0, 1.0])
+    value, error = importance_average(values, weights.log() + 300)  # any common factor
+    assert float(value) == pytest.approx(11 / 4)
+    assert float(error) == pytest.approx(math.sqrt(1.75**2 + (2 * 0.75) ** 2 + 3.25**2) / 4)
+    plain = monte_carlo(values)
+    value, error = importance_average(values, torch.zeros(3))
+    assert float(value) == pytest.approx(float(plain.value))
+    assert float(error) == pytest.approx(float(plain.standard_error) * math.sqrt(2 / 3))
+
+
+def test_importance_average_reports_the_spread_of_its_repetitions():
+    z = 1.5 * torch.randn(2_000, 4_000, generator=seeded(1), dtype=torch.float64)
+    log_weights = -0.5 * z.square() + 0.5 * (z / 1.5).square()  # N(0, 1) over N(0, 1.5²)
+    value, error = importance_average(z.square(), log_weights)
+    assert float(value.mean()) == pytest.approx(1, abs=4.5 * float(value.std()) / 4_000**0.5 + 1e-3)
+    assert float(error.mean()) == pytest.approx(float(value.std()), rel=0.05)
+    columns = importance_average(z.T.square(), log_weights.T, dim=1)
+    torch.testing.assert_close(columns.value, value)
 
 
 # --- gradients --------------------------------------------------------------------------------
@@ -249,6 +271,11 @@ def test_bad_gradient_input_is_named(estimator, arguments, argument):
         (lambda: effective_sample_size([0.0, 0.0]), "log_weights"),
         (lambda: effective_sample_size(torch.zeros(0)), "log_weights"),
         (lambda: effective_sample_size(torch.zeros(3), dim=-2), "dim"),
+        (lambda: importance_average(torch.zeros(1), torch.zeros(1)), "values"),
+        (lambda: importance_average(torch.tensor([1.0, nan]), torch.zeros(2)), "values"),
+        (lambda: importance_average(torch.zeros(2), torch.zeros(3)), "log_weights"),
+        (lambda: importance_average(torch.zeros(2), [0.0, 0.0]), "log_weights"),
+        (lambda: importance_average(torch.zeros(2), torch.zeros(2), dim=1), "dim"),
     ],
 )
 def test_bad_input_is_named(call, argument):

@@ -7,10 +7,20 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, stats
+from sklearn import covariance as sklearn_covariance
 from sklearn import datasets, decomposition
 from torch.distributions import Independent, MultivariateNormal, Normal, kl_divergence
 
-from vaebook.gaussian import LinearGaussian, kl_diagonal, kl_full, kl_to_standard_normal, log_normal
+from vaebook.gaussian import (
+    FullGaussian,
+    LinearGaussian,
+    fit_gaussian,
+    kl_diagonal,
+    kl_full,
+    kl_to_standard_normal,
+    log_normal,
+    log_normal_full,
+)
 
 exact = {"rtol": 1e-11, "atol": 1e-11}
 many_shapes = settings(deadline=None, derandomize=True, max_examples=40)
@@ -71,6 +81,86 @@ def test_log_normal_integrates_to_one_with_the_stated_variance(log_var):
 def test_log_normal_sums_over_dimensions():
     point = torch.zeros(50, dtype=torch.float64)
     assert float(log_normal(point, point, point)) == pytest.approx(-25 * math.log(2 * math.pi))
+
+
+@many_shapes
+@given(shape=shapes, seed=seeds)
+def test_log_normal_full_is_the_density_of_torch_distributions(shape, seed):
+    x, mean = 2 * normals(2, *shape, seed=seed)
+    covariance = covariances(*shape, seed=seed + 1)
+    density = log_normal_full(x, mean, covariance)
+    assert density.shape == tuple(shape[:-1])
+    exact_density = MultivariateNormal(mean, covariance).log_prob(x)
+    torch.testing.assert_close(density, exact_density, rtol=1e-9, atol=1e-9)
+    one = covariances(shape[-1], seed=seed + 2)  # one covariance for all points
+    exact_density = MultivariateNormal(mean, one).log_prob(x)
+    torch.testing.assert_close(log_normal_full(x, mean, one), exact_density, rtol=1e-9, atol=1e-9)
+
+
+def test_log_normal_full_of_a_diagonal_covariance_is_log_normal():
+    x, mean, log_var = normals(3, 6, 4)
+    torch.testing.assert_close(
+        log_normal_full(x, mean, torch.diag_embed(log_var.exp())),
+        log_normal(x, mean, log_var),
+        **exact,
+    )
+
+
+def test_fit_gaussian_is_scipys_fit():
+    x = normals(50, 3) @ normals(3, 3, seed=1)
+    mean, covariance = fit_gaussian(x)
+    scipy_mean, scipy_covariance = stats.multivariate_normal.fit(x.numpy())
+    torch.testing.assert_close(mean, torch.from_numpy(scipy_mean), **exact)
+    torch.testing.assert_close(covariance, torch.from_numpy(scipy_covariance), **exact)
+    many = normals(4, 2, 50, 3)
+    for index in ((0, 0), (3, 1)):
+        for batched, single in zip(fit_gaussian(many), fit_gaussian(many[index]), strict=True):
+            torch.testing.assert_close(batched[index], single, **exact)
+
+
+@pytest.fixture
+def full():
+    return FullGaussian(normals(4, seed=1), covariances(4, seed=2))
+
+
+def test_full_gaussian_density_and_samples(full):
+    x = normals(7, 4)
+    oracle = MultivariateNormal(full.mean, full.covariance)
+    torch.testing.assert_close(full.log_prob(x), oracle.log_prob(x), rtol=1e-10, atol=1e-10)
+    draws = full.sample(100_000, torch.Generator().manual_seed(0))
+    variances = full.covariance.diagonal()
+    assert (((draws.mean(0) - full.mean) / (variances / len(draws)).sqrt()).abs() < 4.5).all()
+    error = ((torch.outer(variances, variances) + full.covariance.square()) / len(draws)).sqrt()
+    assert ((draws.T.cov() - full.covariance) / error).abs().max() < 4.5
+
+
+@pytest.mark.parametrize("shrinkage", [0.0, 0.3, 1.0])
+def test_shrinkage_is_scikit_learns(shrinkage):
+    x = normals(30, 4) @ normals(4, 4, seed=1)
+    fitted = FullGaussian.fit(x, shrinkage)
+    reference = sklearn_covariance.ShrunkCovariance(shrinkage=shrinkage).fit(x.numpy())
+    torch.testing.assert_close(fitted.covariance, torch.from_numpy(reference.covariance_), **exact)
+    torch.testing.assert_close(fitted.mean, torch.from_numpy(reference.location_), **exact)
+
+
+def test_few_rows_need_shrinkage():
+    x = normals(4, 4)  # four deviations from their mean span three dimensions
+    with pytest.raises(ValueError, match="x: wanted a covariance of full rank; take more rows"):
+        FullGaussian.fit(x)
+    assert torch.isfinite(FullGaussian.fit(x, 0.1).log_prob(x)).all()
+    assert torch.isfinite(FullGaussian.fit(normals(5, 4)).log_prob(x)).all()
+
+
+def test_joint_density_is_marginal_times_conditional(full):
+    observed = torch.tensor([True, False, True, False])
+    x = normals(6, 4, seed=3)
+    mean, covariance = full.conditional(observed, x[:, observed])
+    assert mean.shape == (6, 2)
+    rest = log_normal_full(x[:, ~observed], mean, covariance)
+    product = full.marginal(observed).log_prob(x[:, observed]) + rest
+    torch.testing.assert_close(product, full.log_prob(x), rtol=1e-10, atol=1e-10)
+    everything = torch.ones(4, dtype=torch.bool)
+    torch.testing.assert_close(full.marginal(everything).log_prob(x), full.log_prob(x), **exact)
 
 
 # --- divergences ------------------------------------------------------------------------------
@@ -308,6 +398,7 @@ def test_ppca_is_a_maximum_of_the_likelihood():
 nan = float("nan")
 weight, offset = torch.ones(3, 2), torch.zeros(3)
 three_by_two = LinearGaussian(weight, offset, 1.0)
+plane = FullGaussian(torch.zeros(2), torch.eye(2))
 
 
 @pytest.mark.parametrize(
@@ -366,6 +457,27 @@ three_by_two = LinearGaussian(weight, offset, 1.0)
         (lambda: kl_diagonal(*[torch.zeros(2)] * 3, torch.zeros(3)), "log_var_p"),
         (lambda: kl_diagonal(*[torch.zeros(2)] * 2, torch.zeros(1), torch.zeros(2)), "mean_p"),
         (lambda: kl_diagonal(torch.zeros(2), torch.zeros(3), *[torch.zeros(2)] * 2), "log_var_q"),
+        (lambda: log_normal_full(torch.zeros(2), torch.zeros(2), torch.ones(2, 2)), "covariance"),
+        (lambda: log_normal_full(torch.zeros(2), torch.zeros(2), torch.eye(3)), "covariance"),
+        (lambda: log_normal_full(torch.zeros(2), torch.zeros(3), torch.eye(2)), "mean"),
+        (lambda: fit_gaussian(torch.zeros(3)), "x"),
+        (lambda: fit_gaussian(torch.zeros(0, 3)), "x"),
+        (lambda: fit_gaussian(torch.full((2, 3), nan)), "x"),
+        (lambda: FullGaussian(torch.zeros(2, 2), torch.eye(2)), "mean"),
+        (lambda: FullGaussian(torch.zeros(2), torch.eye(3)), "covariance"),
+        (lambda: FullGaussian(torch.zeros(2), torch.eye(2).expand(3, 2, 2)), "covariance"),
+        (lambda: FullGaussian.fit(torch.randn(9, 2), shrinkage=1.5), "shrinkage"),
+        (lambda: FullGaussian.fit(torch.randn(9, 2), shrinkage=nan), "shrinkage"),
+        (lambda: FullGaussian.fit(torch.randn(9)), "x"),
+        (lambda: FullGaussian.fit(torch.ones(9, 2), shrinkage=0.5), "x"),
+        (lambda: plane.log_prob(torch.zeros(3, 3)), "x"),
+        (lambda: plane.sample(0), "n"),
+        (lambda: plane.marginal(torch.tensor([True])), "kept"),
+        (lambda: plane.marginal(torch.tensor([False, False])), "kept"),
+        (lambda: plane.marginal([True, False]), "kept"),
+        (lambda: plane.conditional(torch.tensor([0, 1]), torch.zeros(1, 1)), "observed"),
+        (lambda: plane.conditional(torch.tensor([True, True]), torch.zeros(1, 2)), "observed"),
+        (lambda: plane.conditional(torch.tensor([True, False]), torch.zeros(1, 2)), "values"),
         (lambda: log_normal(torch.zeros(4, 2), torch.zeros(3), torch.zeros(2)), "mean"),
         (lambda: log_normal(torch.zeros(4, 2), torch.zeros(2), torch.zeros(1)), "log_var"),
         (lambda: log_normal(torch.zeros(()), torch.zeros(2), torch.zeros(2)), "x"),

@@ -7,7 +7,8 @@ from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KernelDensity
 
 from vaebook.gan import mlp_gan
-from vaebook.gaussian import LinearGaussian
+from vaebook.gaussian import FullGaussian, LinearGaussian
+from vaebook.hmm import GaussianHMM, sequence_density
 from vaebook.taxonomy import (
     BoundedDensity,
     Sampler,
@@ -36,18 +37,22 @@ class HalfBounded(Gan):
 
 
 tractable = LinearGaussian(torch.ones(3, 1), torch.zeros(3), 1.0)
+gaussian = FullGaussian(torch.zeros(3), torch.eye(3) + 0.5)
 adversarial = mlp_gan(3, 2, hidden=(4,))
 bounded = mlp_vae(3, 1, hidden=(2,))
 points = np.random.default_rng(0).normal(size=(50, 3))
 kernels = from_estimator(KernelDensity(bandwidth=0.5).fit(points))
 mixture = from_estimator(GaussianMixture(2, random_state=0).fit(points))
+sequences = sequence_density(GaussianHMM(2, random_state=0).fit(points[:, :1]), 3)
 
 
 @pytest.mark.parametrize(
     ("model", "branch", "protocols"),
     [
         (tractable, "explicit, tractable", {Sampler, TractableDensity}),
+        (gaussian, "explicit, tractable", {Sampler, TractableDensity}),
         (kernels, "explicit, tractable", {Sampler, TractableDensity}),
+        (sequences, "explicit, tractable", {Sampler, TractableDensity}),
         (bounded, "explicit, intractable", {Sampler, BoundedDensity}),
         (adversarial, "implicit", {Sampler}),
         (Gan(), "implicit", {Sampler}),
@@ -63,7 +68,9 @@ def test_classification(model, branch, protocols):
     assert claimed == protocols
 
 
-@pytest.mark.parametrize("model", [tractable, bounded, kernels, mixture, adversarial])
+@pytest.mark.parametrize(
+    "model", [tractable, gaussian, bounded, kernels, mixture, sequences, adversarial]
+)
 def test_laws_of_a_sampler(model):
     state = torch.get_rng_state()
     same, again, other = (
@@ -75,7 +82,7 @@ def test_laws_of_a_sampler(model):
     assert torch.equal(state, torch.get_rng_state())
 
 
-@pytest.mark.parametrize("model", [tractable, bounded, kernels, mixture])
+@pytest.mark.parametrize("model", [tractable, gaussian, bounded, kernels, mixture, sequences])
 def test_laws_of_a_density(model):
     x = model.sample(5, torch.Generator().manual_seed(0))
     if isinstance(model, TractableDensity):

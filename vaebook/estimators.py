@@ -90,6 +90,49 @@ def effective_sample_size(log_weights: Float[Tensor, "..."], dim: int = 0) -> Fl
     return torch.exp(2 * torch.logsumexp(log_weights, dim) - torch.logsumexp(2 * log_weights, dim))
 
 
+def importance_average(
+    values: Float[Tensor, "*batch"], log_weights: Float[Tensor, "*batch"], dim: int = 0
+) -> Estimate:
+    r"""Self-normalised importance sampling: a weighted average, with its standard error.
+
+    Equation ``def-self-normalized-estimate`` of the book. The weights may lack a common factor, so
+    the target density need not be normalised [1]_.
+
+    Parameters
+    ----------
+    values
+        Values of the function at the draws.
+    log_weights
+        Logarithm of target density over proposal density at each draw, shape of `values`.
+    dim
+        The dimension of the draws, at least two.
+
+    Returns
+    -------
+    Estimate
+        Weighted average, and its standard error by the delta method. The error is itself an
+        estimate, and far too small where the effective sample size is small.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, a value is not finite, or there are fewer than two draws.
+
+    References
+    ----------
+    .. [1] A. B. Owen (2013), Monte Carlo theory, methods and examples, chapter 9.
+    """
+    check_float("values", values)
+    _check_samples("values", values, dim, minimum=2)
+    _check_samples("log_weights", log_weights, dim)
+    if log_weights.shape != values.shape:
+        fail("log_weights", f"the shape of values, {tuple(values.shape)}", tuple(log_weights.shape))
+    weights = torch.softmax(log_weights, dim)
+    average = (weights * values).sum(dim)
+    deviation = values - average.unsqueeze(dim)
+    return Estimate(average, (weights * deviation).square().sum(dim).sqrt())
+
+
 Integrand = Callable[[Tensor], Tensor]
 
 

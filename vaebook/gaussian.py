@@ -1,11 +1,11 @@
-"""Gaussian densities, their Kullback-Leibler divergences, and the linear-Gaussian model."""
+"""Gaussian densities and their fits, Kullback-Leibler divergences, the linear-Gaussian model."""
 
 from __future__ import annotations
 
 import math
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Generator, Tensor
 
 from vaebook._checks import check_at_least, check_batch, check_float, check_rows, fail
@@ -36,6 +36,79 @@ def log_normal(
     """
     check_rows(x=x, mean=mean, log_var=log_var)
     return -0.5 * (LOG_2PI + log_var + (x - mean).square() * torch.exp(-log_var)).sum(-1)
+
+
+def log_normal_full(
+    x: Float[Tensor, "*#batch d"],
+    mean: Float[Tensor, "*#batch d"],
+    covariance: Float[Tensor, "*#batch d d"],
+) -> Float[Tensor, "*batch"]:
+    r"""Log-density of a Gaussian with a full covariance, through its Cholesky factor.
+
+    Equation ``eq-cholesky-log-density`` of the book. No matrix is inverted.
+
+    Parameters
+    ----------
+    x
+        Points, shape (..., d).
+    mean
+        Means, shape (..., d); broadcast against `x`.
+    covariance
+        Covariance matrices, shape (..., d, d), symmetric and positive definite.
+
+    Returns
+    -------
+    Tensor
+        :math:`\log \mathcal N(x; \mu, \Sigma)`, shape (...), nats.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit, or a covariance is not symmetric and positive definite.
+    """
+    check_rows(x=x, mean=mean)
+    return _log_normal_factor(x - mean, _cholesky("covariance", covariance, x.shape[-1]))
+
+
+def _log_normal_factor(difference: Tensor, factor: Tensor) -> Tensor:
+    if factor.ndim == 2:  # one matrix: all points are the columns of one right-hand side
+        flat = torch.linalg.solve_triangular(
+            factor, difference.reshape(-1, len(factor)).T, upper=False
+        )
+        whitened = flat.T.reshape(difference.shape)
+    else:
+        column = difference.unsqueeze(-1)
+        whitened = torch.linalg.solve_triangular(factor, column, upper=False).squeeze(-1)
+    n_features = factor.shape[-1]
+    return -0.5 * (n_features * LOG_2PI + whitened.square().sum(-1)) - _log_diagonal(factor)
+
+
+def fit_gaussian(
+    x: Float[Tensor, "*batch n d"],
+) -> tuple[Float[Tensor, "*batch d"], Float[Tensor, "*batch d d"]]:
+    """Mean and covariance of highest likelihood, in closed form.
+
+    Equation ``eq-gaussian-mle`` of the book.
+
+    Parameters
+    ----------
+    x
+        Data sets of n rows and d columns, shape (..., n, d).
+
+    Returns
+    -------
+    mean : Tensor
+        Averages of the rows, shape (..., d).
+    covariance : Tensor
+        Averages of the outer products of the deviations, shape (..., d, d): divided by n, not by
+        n - 1. With n <= d rows it is singular and no covariance of a density.
+    """
+    check_float("x", x)
+    if x.ndim < 2 or x.shape[-2] < 1:
+        fail("x", "at least one row, shape (..., n, d)", tuple(x.shape))
+    mean = x.mean(-2)
+    deviation = x - mean.unsqueeze(-2)
+    return mean, deviation.mT @ deviation / x.shape[-2]
 
 
 def kl_to_standard_normal(
@@ -129,13 +202,126 @@ def _cholesky(argument: str, covariance: Tensor, n_features: int) -> Tensor:
         fail(argument, f"{n_features} x {n_features} matrices", tuple(covariance.shape))
     factor, info = torch.linalg.cholesky_ex(covariance)
     rounding = math.sqrt(torch.finfo(covariance.dtype).eps) * covariance.abs().max()
-    if info.any() or (covariance - covariance.mT).abs().max() > rounding:
-        fail(argument, "symmetric, positive definite matrices", covariance.tolist())
+    if (asymmetry := (covariance - covariance.mT).abs().max()) > rounding:
+        fail(argument, "symmetric matrices", f"entries {asymmetry:.3g} off their mirror images")
+    if info.any():
+        lowest = torch.linalg.eigvalsh(covariance).min()
+        fail(argument, "positive definite matrices", f"an eigenvalue of {lowest:.3g}")
     return factor
 
 
 def _log_diagonal(factor: Tensor) -> Tensor:
     return factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+
+
+class FullGaussian:
+    r"""A Gaussian with a full covariance matrix: density, samples, marginals and conditionals.
+
+    Equation ``def-full-gaussian`` of the book.
+
+    Parameters
+    ----------
+    mean
+        :math:`\mu`, shape (d,).
+    covariance
+        :math:`\Sigma`, shape (d, d), symmetric and positive definite.
+    """
+
+    def __init__(self, mean: Float[Tensor, " d"], covariance: Float[Tensor, "d d"]) -> None:
+        check_float("mean", mean, n_dims=1)
+        check_float("covariance", covariance, n_dims=2)
+        self._factor = _cholesky("covariance", covariance, len(mean))
+        self.mean, self.covariance = mean, covariance
+
+    @classmethod
+    def fit(cls, x: Float[Tensor, "n d"], shrinkage: float = 0.0) -> FullGaussian:
+        r"""Fit by maximum likelihood, or with a covariance shrunk towards a multiple of I.
+
+        Equation ``def-shrinkage`` of the book; :func:`fit_gaussian` without shrinkage.
+
+        Parameters
+        ----------
+        x
+            Data, shape (n, d).
+        shrinkage
+            Weight :math:`\rho`, from 0 to 1, of the identity times the mean variance.
+
+        Returns
+        -------
+        FullGaussian
+            The fitted model.
+
+        Raises
+        ------
+        ValueError
+            If the covariance is singular: more rows or more shrinkage are needed.
+        """
+        check_batch("x", x)
+        if not 0 <= shrinkage <= 1:
+            fail("shrinkage", "a number from 0 to 1", shrinkage)
+        mean, covariance = fit_gaussian(x)
+        variance = covariance.diagonal().mean()
+        covariance = (1 - shrinkage) * covariance
+        covariance.diagonal().add_(shrinkage * variance)
+        if torch.linalg.matrix_rank(covariance, hermitian=True) < len(mean):
+            wanted = "a covariance of full rank; take more rows or more shrinkage"
+            fail("x", wanted, f"shape {tuple(x.shape)}, shrinkage {shrinkage}")
+        return cls(mean, covariance)
+
+    def log_prob(self, x: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
+        """Exact log-density of each row (equation ``eq-cholesky-log-density``), in nats."""
+        check_batch("x", x, len(self.mean))
+        return _log_normal_factor(x - self.mean, self._factor)
+
+    def sample(self, n: int, generator: Generator | None = None) -> Float[Tensor, "n d"]:
+        """Draw `n` points: standard normal noise, times the Cholesky factor, plus the mean."""
+        check_at_least("n", n, 1)
+        noise = self.mean.new_empty(n, len(self.mean)).normal_(generator=generator)
+        return self.mean + noise @ self._factor.T
+
+    def marginal(self, kept: Bool[Tensor, " d"]) -> FullGaussian:
+        """Distribution of the components where `kept` is true (``eq-gaussian-marginal``)."""
+        self._check_mask("kept", kept)
+        return FullGaussian(self.mean[kept], self.covariance[kept][:, kept])
+
+    def conditional(
+        self, observed: Bool[Tensor, " d"], values: Float[Tensor, "n k"]
+    ) -> tuple[Float[Tensor, "n d-k"], Float[Tensor, "d-k d-k"]]:
+        """Distribution of the other components, given those that are observed.
+
+        Equation ``eq-gaussian-conditional`` of the book.
+
+        Parameters
+        ----------
+        observed
+            Which k of the d components are known; neither none nor all.
+        values
+            Their values, one case a row, shape (n, k).
+
+        Returns
+        -------
+        mean : Tensor
+            Conditional means of the other components, shape (n, d - k).
+        covariance : Tensor
+            Their covariance, shape (d - k, d - k): the same for all values.
+        """
+        self._check_mask("observed", observed)
+        if observed.all():
+            fail("observed", "at least one component left to predict", "none")
+        check_batch("values", values, int(observed.sum()))
+        blocks = self.covariance[observed]  # rows: the observed components
+        factor = torch.linalg.cholesky(blocks[:, observed])
+        weights = torch.cholesky_solve(blocks[:, ~observed], factor)
+        mean = self.mean[~observed] + (values - self.mean[observed]) @ weights
+        rest = self.covariance[~observed][:, ~observed]
+        return mean, rest - blocks[:, ~observed].T @ weights
+
+    def _check_mask(self, argument: str, mask: Tensor) -> None:
+        shape = tuple(self.mean.shape)
+        if not isinstance(mask, Tensor) or mask.dtype != torch.bool or tuple(mask.shape) != shape:
+            fail(argument, f"a boolean tensor of shape {shape}", mask)
+        if not mask.any():
+            fail(argument, "at least one component", "none")
 
 
 class LinearGaussian:
