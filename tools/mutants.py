@@ -50,6 +50,7 @@ WEIGHTED = (
 REPARAMETERIZED = (
     *("eq-elbo", "eq-elbo-estimate-unbiased", "eq-importance-sampling", "eq-iwae", "eq-iwae-bias"),
     *("eq-scaled-proposal", "eq-two-errors", "eq-minibatch-variance", "eq-gaussian-log-likelihood"),
+    "eq-reconstruction-marginal",
 )
 
 MUTANTS = [
@@ -62,7 +63,10 @@ MUTANTS = [
     Mutant(
         "the sign of the log-variance in the density",
         *(GAUSSIAN, LOG_NORMAL, LOG_NORMAL.replace("exp(-log_var)", "exp(log_var)")),
-        ("eq-gaussian-log-likelihood", "eq-score-function-gradient", "eq-score-mean-zero"),
+        (
+            *("eq-gaussian-log-likelihood", "eq-score-function-gradient", "eq-score-mean-zero"),
+            *("eq-aggregate-variance", "eq-scaled-proposal"),
+        ),
     ),
     Mutant(
         "a mean over pixels in the density",
@@ -169,7 +173,10 @@ MUTANTS = [
     Mutant(
         "the divergence added to the bound",
         *(GAUSSIAN, "return reconstruction - kl_full", "return reconstruction + kl_full"),
-        ("eq-elbo-bound", "eq-elbo-decomposition", "eq-elbo", "eq-bound-gradient-phi"),
+        (
+            *("eq-elbo-bound", "eq-elbo-decomposition", "eq-elbo", "eq-bound-gradient-phi"),
+            "eq-minibatch-unbiased",
+        ),
     ),
     Mutant(
         "data drawn with the variance for the standard deviation",
@@ -251,7 +258,10 @@ MUTANTS = [
     Mutant(
         "a mean over pixels in the Bernoulli likelihood",
         *(VAE, "F.softplus(params).sum(-1)", "F.softplus(params).mean(-1)"),
-        ("eq-bernoulli-log-likelihood", "eq-causal-bernoulli", "eq-mean-over-pixels"),
+        (
+            *("eq-bernoulli-log-likelihood", "eq-causal-bernoulli", "eq-mean-over-pixels"),
+            "eq-initial-bound",
+        ),
     ),
     Mutant(
         "the standard deviation for the variance in the Gaussian likelihood",
@@ -304,6 +314,31 @@ MUTANTS = [
         "the components of the prior not weighted",
         *(VAE, "self.logits.log_softmax(0)", "self.logits"),
         ("eq-elbo-surgery",),
+    ),
+    Mutant(
+        "codes drawn from a wider prior",
+        *(VAE, "self.n_latents), generator\n", "self.n_latents) + 1, generator\n"),
+        ("eq-ancestral-marginal",),
+    ),
+    Mutant(
+        "the probability for its logit in the first bias",
+        VAE,
+        "last.bias.copy_(torch.logit(pixel_means.clamp(0.001, 0.999)))",
+        "last.bias.copy_(pixel_means.clamp(0.001, 0.999))",
+        ("eq-output-bias",),
+    ),
+    # --- data and training
+    Mutant(
+        "the darkest level always lit",
+        *("vaebook/data.py", "return (pixels > level).to", "return (pixels >= level).to"),
+        ("eq-binarization-floor",),
+    ),
+    Mutant(
+        "a schedule one step too long",
+        "vaebook/training.py",
+        "OneCycleLR(self.optimizer, lr, n_steps)",
+        "OneCycleLR(self.optimizer, lr, n_steps + 1)",
+        ("eq-one-cycle",),
     ),
     # --- bounds
     Mutant(
