@@ -14,11 +14,23 @@ from matplotlib.text import Text
 from scipy import stats
 
 from vaebook import data, figures
+from vaebook.gan import mlp_gan
+from vaebook.gaussian import LinearGaussian
 from vaebook.training import History
+from vaebook.vae import mlp_vae
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.random((7, 16))
 PHONE = 350  # pixels: the width of a figure on a phone
+
+
+ONE_OF_EACH = {
+    "toy": data.toy_density("ring"),
+    "VAE": mlp_vae(2, 1, hidden=()),
+    "GAN": mlp_gan(2, 1, hidden=()),
+    "Gaussian": LinearGaussian(torch.ones(2, 1), torch.zeros(2), 1.0),
+    "network": torch.nn.Linear(2, 2),
+}
 
 
 def history(n_epochs=5, validation=True):
@@ -64,6 +76,10 @@ DRAWINGS = {
     ),
     "vae_diagram": figures.vae_diagram,
     "jensen_gap": lambda: figures.jensen_gap(1.0, 9.0),
+    "cloud_and_codes": lambda: figures.cloud_and_codes(
+        torch.rand(9, 3), {"PCA": torch.rand(9, 2)}, np.arange(9.0)
+    ),
+    "taxonomy_tree": lambda: figures.taxonomy_tree(ONE_OF_EACH),
     "subplots": lambda: figures.subplots(1, 2)[0],
 }
 
@@ -421,3 +437,20 @@ def test_cloud_and_codes_share_their_shade():
         np.testing.assert_array_equal(axes.collections[0].get_array(), shade)
     with pytest.raises(ValueError, match=r"PCA: wanted shape \(9, 2\), got \(8, 2\)"):
         figures.cloud_and_codes(cloud, {"PCA": torch.rand(8, 2)}, shade)
+
+
+def test_the_taxonomy_puts_each_model_on_its_branch():
+    (axes,) = figures.taxonomy_tree(ONE_OF_EACH).axes
+    places = {text.get_text(): text.get_position()[1] for text in axes.texts}
+    branches = {
+        "tractable\nlog_prob": ("toy", "Gaussian"),
+        "intractable\nelbo\nlog_prob_estimate": ("VAE",),
+        "implicit\nsample only": ("GAN",),
+        "no generative model\nno sample": ("network",),
+    }
+    for branch, labels in branches.items():
+        assert np.mean([places.pop(label) for label in labels]) == pytest.approx(places[branch])
+    assert sorted(places, key=places.get, reverse=True)[-2:] == list(branches)[-2:]
+    # a branch without a model stays on the tree
+    (bare,) = figures.taxonomy_tree({}).axes
+    assert {text.get_text() for text in bare.texts} == {"sample", "explicit", *branches}
