@@ -6,6 +6,7 @@ import torch
 from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KernelDensity
 
+from vaebook.autoregressive import MADE, PixelRNN
 from vaebook.gan import mlp_gan
 from vaebook.gaussian import FullGaussian, LinearGaussian
 from vaebook.hmm import GaussianHMM, sequence_density
@@ -38,6 +39,7 @@ class HalfBounded(Gan):
 
 tractable = LinearGaussian(torch.ones(3, 1), torch.zeros(3), 1.0)
 gaussian = FullGaussian(torch.zeros(3), torch.eye(3) + 0.5)
+masked, recurrent = MADE(3, (4,)), PixelRNN(3, 1, 2, ())
 adversarial = mlp_gan(3, 2, hidden=(4,))
 bounded = mlp_vae(3, 1, hidden=(2,))
 points = np.random.default_rng(0).normal(size=(50, 3))
@@ -53,6 +55,8 @@ sequences = sequence_density(GaussianHMM(2, random_state=0).fit(points[:, :1]), 
         (gaussian, "explicit, tractable", {Sampler, TractableDensity}),
         (kernels, "explicit, tractable", {Sampler, TractableDensity}),
         (sequences, "explicit, tractable", {Sampler, TractableDensity}),
+        (masked, "explicit, tractable", {Sampler, TractableDensity}),
+        (recurrent, "explicit, tractable", {Sampler, TractableDensity}),
         (bounded, "explicit, intractable", {Sampler, BoundedDensity}),
         (adversarial, "implicit", {Sampler}),
         (Gan(), "implicit", {Sampler}),
@@ -69,7 +73,8 @@ def test_classification(model, branch, protocols):
 
 
 @pytest.mark.parametrize(
-    "model", [tractable, gaussian, bounded, kernels, mixture, sequences, adversarial]
+    "model",
+    [tractable, gaussian, masked, recurrent, bounded, kernels, mixture, sequences, adversarial],
 )
 def test_laws_of_a_sampler(model):
     state = torch.get_rng_state()
@@ -82,7 +87,9 @@ def test_laws_of_a_sampler(model):
     assert torch.equal(state, torch.get_rng_state())
 
 
-@pytest.mark.parametrize("model", [tractable, gaussian, bounded, kernels, mixture, sequences])
+@pytest.mark.parametrize(
+    "model", [tractable, gaussian, masked, recurrent, bounded, kernels, mixture, sequences]
+)
 def test_laws_of_a_density(model):
     x = model.sample(5, torch.Generator().manual_seed(0))
     if isinstance(model, TractableDensity):
