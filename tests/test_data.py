@@ -615,3 +615,25 @@ def test_toy_densities_are_tractable():
 def test_unknown_toy_density():
     with pytest.raises(ValueError, match="name: wanted one of 'eight_gaussians'"):
         data.toy_density("spiral")
+
+
+# --- Old Faithful
+
+
+def test_old_faithful_is_the_published_set():
+    eruptions = data.old_faithful()
+    assert eruptions.shape == (272, 2)
+    # as R prints them: summary(faithful)
+    assert eruptions.mean(0) == pytest.approx([3.488, 70.9], abs=4e-3)
+    assert np.median(eruptions, 0) == pytest.approx([4.0, 76.0])
+    assert eruptions.min(0) == pytest.approx([1.6, 43.0])
+    assert eruptions.max(0) == pytest.approx([5.1, 96.0])
+
+
+def test_old_faithful_altered(tmp_path, monkeypatch):
+    folder = tmp_path / "datasets" / "old_faithful"
+    folder.mkdir(parents=True)
+    (folder / "old_faithful.csv").write_text("eruptions,waiting\n3.6,80\n1.8,54\n")
+    monkeypatch.setattr(data, "files", lambda package: tmp_path)
+    with pytest.raises(ValueError, match="not the original"):
+        data.old_faithful()

@@ -1,4 +1,4 @@
-"""Image sets, binarizations and two-dimensional toy densities.
+"""Image sets, binarizations, two-dimensional toy densities, and Old Faithful.
 
 MNIST ships inside the package, so no network is needed.  Other sets come by name (downloaded
 once, checked against a stored SHA-256 sum) or from a folder of IDX files.
@@ -45,6 +45,7 @@ __all__ = [
     "dynamic_binarization",
     "fixed_binarization",
     "load",
+    "old_faithful",
     "read_idx",
     "threshold_binarization",
     "toy_density",
@@ -60,6 +61,10 @@ MNIST_SHA256 = {
     "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
+
+
+# SHA-256 of the 272 x 2 numbers as little-endian float64, row by row.
+OLD_FAITHFUL_SHA256 = "c1528a01fabb3e454c6e9a895d099e20295b2606b76cf1c69986b3f929578705"
 
 
 class Download(NamedTuple):
@@ -176,6 +181,34 @@ def load(name: str = "mnist", *, folder: str | os.PathLike[str] | None = None) -
         return _read_dataset(_read_mnist)
     check_in("name", name, ("mnist", *DOWNLOADS))
     return _read_dataset(lambda file: read_idx(_download(name, file)))
+
+
+def old_faithful() -> np.ndarray:
+    """Return 272 eruptions of the geyser Old Faithful [1]_ [2]_.
+
+    Returns
+    -------
+    ndarray of float64
+        Shape (272, 2): how long an eruption lasted and how long one waited for the next, in
+        minutes.
+
+    Raises
+    ------
+    ValueError
+        If the file in the package is not the original.
+
+    References
+    ----------
+    .. [1] W. Härdle (1991), Smoothing techniques with implementation in S, Springer.
+    .. [2] A. Azzalini and A. W. Bowman (1990), A look at some data on the Old Faithful geyser,
+       Applied Statistics 39.
+    """
+    source = files("vaebook") / "datasets" / "old_faithful" / "old_faithful.csv"
+    with source.open(encoding="ascii") as lines:
+        eruptions = np.loadtxt(lines, delimiter=",", skiprows=1)
+    if hashlib.sha256(eruptions.astype("<f8").tobytes()).hexdigest() != OLD_FAITHFUL_SHA256:
+        raise ValueError(f"{source} is not the original file: reinstall vaebook")
+    return eruptions
 
 
 def cache_folder() -> Path:
