@@ -382,6 +382,67 @@ MUTANTS = [
         *(VAE, "return reconstruction - beta * kl,", "return reconstruction - kl,"),
         ("eq-beta-bound", "eq-mean-over-pixels"),
     ),
+    # --- Gaussians and maximum likelihood
+    Mutant(
+        "the normal density without its factor ½",
+        *(GAUSSIAN, LOG_NORMAL, LOG_NORMAL.replace("-0.5 * (", "-(")),
+        (
+            *("eq-normal-moments", "eq-normal-score", "eq-own-parameters"),
+            *("eq-heteroscedastic-gradient", "eq-likelihood-is-divergence"),
+        ),
+    ),
+    Mutant(
+        "half of the log-determinant in the full density",
+        *(GAUSSIAN, "- _log_diagonal(factor)\n", "- 0.5 * _log_diagonal(factor)\n"),
+        (
+            *("eq-cholesky-log-density", "eq-gaussian-mean-log-likelihood", "eq-gaussian-mle"),
+            *("eq-gaussian-mle-shortfall", "eq-unbounded-likelihood", "eq-variances-only-mass"),
+            *("eq-gaussian-marginal", "eq-joint-linear-gaussian"),
+        ),
+    ),
+    Mutant(
+        "distances in place of their squares in the full density",
+        *(GAUSSIAN, "LOG_2PI + whitened.square()", "LOG_2PI + whitened.abs()"),
+        ("eq-quadratic-form", "eq-mahalanobis-chi2", "eq-cholesky-log-density"),
+    ),
+    Mutant(
+        "the transposed factor in the draws",
+        *(GAUSSIAN, "noise @ self._factor.T", "noise @ self._factor"),
+        ("eq-mahalanobis-chi2",),
+    ),
+    Mutant(
+        "the covariance divided by n - 1",
+        *(GAUSSIAN, "deviation / x.shape[-2]", "deviation / (x.shape[-2] - 1)"),
+        (
+            *("eq-gaussian-mle", "eq-gaussian-mle-shortfall", "eq-variance-bias"),
+            *("eq-gaussian-mean-log-likelihood", "eq-unbounded-likelihood"),
+        ),
+    ),
+    Mutant(
+        "the mean not subtracted before the outer products",
+        *(GAUSSIAN, "deviation = x - mean.unsqueeze(-2)", "deviation = x"),
+        (
+            *("eq-gaussian-mle", "eq-variance-bias", "eq-covariance-rank"),
+            *("eq-likelihood-is-divergence", "eq-unbounded-likelihood"),
+        ),
+    ),
+    Mutant(
+        "the distribution given the others for the marginal one",
+        GAUSSIAN,
+        "self.covariance[kept][:, kept])",
+        "torch.linalg.inv(torch.linalg.inv(self.covariance)[kept][:, kept]))",
+        ("eq-gaussian-marginal",),
+    ),
+    Mutant(
+        "a conditional covariance that grows with what is known",
+        *(GAUSSIAN, "rest - blocks", "rest + blocks"),
+        ("eq-gaussian-conditional", "eq-joint-linear-gaussian"),
+    ),
+    Mutant(
+        "the mean of what is observed forgotten in the conditional mean",
+        *(GAUSSIAN, "(values - self.mean[observed])", "values"),
+        ("eq-gaussian-conditional", "eq-joint-linear-gaussian"),
+    ),
 ]
 
 
