@@ -1,0 +1,386 @@
+r"""From Gaussian noise to any distribution: the probability integral transform and its inverse.
+
+A *target* is anything with the methods ``cdf``, ``sf``, ``ppf`` and ``isf`` of SciPy's
+distributions: a frozen distribution, or a :class:`NumericalInverse` made from a density alone::
+
+    gaussian_to_target(noise, stats.expon())
+    gaussian_to_target(noise, NumericalInverse(pdf=two_bumps))
+
+In more than one dimension, :class:`Rosenblatt` takes the coordinates one after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, Self
+
+import numpy as np
+from numpy.random import RandomState
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import elementwise
+from scipy.special import ndtr, ndtri, softmax
+from scipy.stats.sampling import NumericalInversePolynomial, UNURANError
+from sklearn.utils import check_random_state
+
+from vaebook._checks import fail
+
+Array = NDArray[Any]
+Function = Callable[[Any], Any]
+
+
+class Target(Protocol):
+    """A one-dimensional distribution that can be inverted, from below and from above."""
+
+    def ppf(self, q: Any, /) -> Any:
+        """Quantile function: the smallest x with ``cdf(x) >= q``."""
+        ...
+
+    def isf(self, q: Any, /) -> Any:
+        """Quantile function counted from above: the x with ``sf(x) = q``."""
+        ...
+
+
+# --- Gaussian to uniform to target ----------------------------------------------------------------
+
+
+def gaussian_to_uniform(z: ArrayLike) -> Array:
+    r"""Map standard Gaussian numbers to uniform ones by their own cdf.
+
+    Equation ``eq-gaussian-to-uniform`` of the book, :math:`u = \Phi(z)`.
+
+    Parameters
+    ----------
+    z
+        Numbers of any shape.
+
+    Returns
+    -------
+    ndarray
+        Numbers in [0, 1]. From about z = 8.3 on the result is 1, because no double lies closer
+        to 1. :func:`gaussian_to_target` goes around that.
+    """
+    return ndtr(_numbers("z", z))
+
+
+def gaussian_to_target(z: ArrayLike, target: Target) -> Array:
+    r"""Map standard Gaussian numbers to numbers that follow `target`.
+
+    Equation ``eq-gaussian-to-target`` of the book, :math:`x = F^{-1}(\Phi(z))`. Where z > 0 it is
+    computed from above, as :math:`x = \bar F^{-1}(\Phi(-z))` with :math:`\bar F = 1 - F`, because
+    doubles are dense near 0 and sparse near 1 (equation ``eq-two-tails``).
+
+    Parameters
+    ----------
+    z
+        Numbers of any shape.
+    target
+        Distribution with ``ppf`` and ``isf``, continuous or discrete.
+
+    Returns
+    -------
+    ndarray
+        One number for each of `z`, never falling as z grows.
+    """
+    z = _numbers("z", z)
+    tail = ndtr(-np.abs(z))  # at most 1/2, at full relative precision
+    x, upper = np.empty_like(z), z > 0
+    x[upper], x[~upper] = target.isf(tail[upper]), target.ppf(tail[~upper])
+    return x
+
+
+def target_to_gaussian(x: ArrayLike, target: Any) -> Array:
+    r"""Map numbers that follow a continuous `target` to standard Gaussian ones.
+
+    The inverse of :func:`gaussian_to_target`, :math:`z = \Phi^{-1}(F(x))`, computed from the
+    nearer end.
+
+    Parameters
+    ----------
+    x
+        Numbers of any shape.
+    target
+        Continuous distribution with ``cdf`` and ``sf``.
+
+    Returns
+    -------
+    ndarray
+        One number for each of `x`.
+    """
+    x = _numbers("x", x)
+    below, above = target.cdf(x), target.sf(x)
+    return np.where(below < above, ndtri(below), -ndtri(above))
+
+
+def pit_values(x: ArrayLike, target: Any, random_state: int | RandomState | None = None) -> Array:
+    r"""Probability integral transform: uniform on [0, 1] if, and only if, x follows `target`.
+
+    Equation ``eq-pit`` of the book for a continuous target: F(x). Of a discrete one F(x) is not
+    uniform; the value is then drawn between F(x - 1) and F(x), equation ``eq-randomized-pit``.
+
+    Parameters
+    ----------
+    x
+        Data, of any shape.
+    target
+        Distribution with ``cdf``; on the integers, if it has ``pmf``.
+    random_state
+        Seed or generator of the draws, for a discrete target.
+
+    Returns
+    -------
+    ndarray
+        One value for each datum.
+    """
+    x = _numbers("x", x)
+    if not hasattr(target, "pmf"):
+        return target.cdf(x)
+    position = check_random_state(random_state).uniform(size=x.shape)
+    return target.cdf(x) - position * target.pmf(x)
+
+
+# --- a quantile function where there is none in closed form --------------------------------------
+
+
+class NumericalInverse:
+    r"""Quantile function of a distribution that is known by its density, or by its cdf.
+
+    A density is integrated and inverted once, into polynomials that are fast to evaluate (SciPy's
+    ``NumericalInversePolynomial``, an algorithm of [1]_). A cdf is inverted anew for each number,
+    by a root finder that keeps the root in a bracket.
+
+    Parameters
+    ----------
+    pdf, log_pdf, cdf
+        Exactly one of them. A density need not be normalised: its integral is found on the way. It
+        is called with one number at a time, the cdf with arrays.
+    support
+        Interval outside of which the density is zero.
+    center
+        A point where the density is not small, such as a mode; 0 if None.
+    u_error
+        Largest error of the cdf at ``ppf(u)``, as an approximation of u, for a density. It is
+        absolute: quantiles of less than it, or of more than one minus it, are not resolved. For a
+        cdf the error is that of its arithmetic.
+
+    Raises
+    ------
+    ValueError
+        If not exactly one function is given, or it is no density or no cdf on `support`.
+
+    References
+    ----------
+    .. [1] G. Derflinger, W. Hörmann and J. Leydold (2010), Random variate generation by numerical
+       inversion when only the density is known, ACM Transactions on Modeling and Computer
+       Simulation 20.
+    """
+
+    def __init__(
+        self,
+        *,
+        pdf: Function | None = None,
+        log_pdf: Function | None = None,
+        cdf: Function | None = None,
+        support: tuple[float, float] = (-np.inf, np.inf),
+        center: float | None = None,
+        u_error: float = 1e-10,
+    ) -> None:
+        functions = {"pdf": pdf, "log_pdf": log_pdf, "cdf": cdf}
+        given = [name for name, function in functions.items() if function is not None]
+        if len(given) != 1:
+            fail("pdf, log_pdf, cdf", "exactly one of them", " and ".join(given) or "none")
+        if not support[0] < support[1]:
+            fail("support", "the two ends of an interval", support)
+        if not 1e-13 <= u_error <= 1e-5:
+            fail("u_error", "a number between 1e-13 and 1e-05", u_error)
+        if cdf is None:
+            density = _Density()
+            if pdf is not None:
+                density.pdf = pdf
+            else:
+                density.logpdf = log_pdf
+            self._quantile = _invert_density(density, support, center, u_error)
+        else:
+            self._quantile = _invert_cdf(cdf, support)
+
+    def ppf(self, q: ArrayLike) -> Array:
+        """Quantile of each number of `q`, which must lie in [0, 1]."""
+        q = _numbers("q", q)
+        if ((q < 0) | (q > 1)).any():
+            fail("q", "probabilities between 0 and 1", f"{q.min():.4g} to {q.max():.4g}")
+        return self._quantile(q)
+
+    def isf(self, q: ArrayLike) -> Array:
+        """Quantile counted from above, of ``1 - q``; it resolves no more than `ppf`."""
+        return self.ppf(1 - _numbers("q", q))
+
+    def sample(self, n_samples: int = 1, random_state: int | RandomState | None = None) -> Array:
+        """Draw independent numbers, shape (n_samples,), from uniform ones."""
+        return self.ppf(check_random_state(random_state).uniform(size=n_samples))
+
+
+class _Density:
+    """What SciPy asks for: an object with a method `pdf` or `logpdf`."""
+
+    pdf: Any
+    logpdf: Any
+
+
+def _invert_density(
+    density: _Density, support: tuple[float, float], center: float | None, u_error: float
+) -> Function:
+    try:
+        inverse = NumericalInversePolynomial(
+            density, domain=support, center=center, u_resolution=u_error
+        )
+    except UNURANError as error:
+        wanted = f"a density on {support}, positive at center={center}, with a finite integral"
+        fail("pdf or log_pdf", wanted, f"one that SciPy refuses: {error}")
+    return inverse.ppf
+
+
+def _invert_cdf(cdf: Function, support: tuple[float, float]) -> Function:
+    low, high = support
+    ends = np.asarray(cdf(np.array(support, dtype=float)), dtype=float)
+    if ends.shape != (2,) or not np.allclose(ends, [0, 1], rtol=0, atol=1e-9):
+        fail("cdf", f"0 and 1 at the ends of {support}", ends.tolist())
+    start = low if np.isfinite(low) else min(-1.0, high - 1)
+    stop = high if np.isfinite(high) else max(1.0, start + 1)
+
+    def error(x: Array, q: Array) -> Array:
+        return cdf(x) - q
+
+    def quantile(q: Array) -> Array:
+        x = np.where(q <= 0, low, high).astype(float)
+        inside = (q > 0) & (q < 1)
+        begin = np.full(q[inside].shape, start), np.full(q[inside].shape, stop)
+        arguments = {"args": (q[inside],), "maxiter": 2000}
+        found = elementwise.bracket_root(error, *begin, xmin=low, xmax=high, **arguments)
+        x[inside] = elementwise.find_root(error, found.bracket, **arguments).x
+        return x
+
+    return quantile
+
+
+# --- more than one dimension ----------------------------------------------------------------------
+
+
+class Rosenblatt:
+    r"""The transform in d dimensions, for a mixture of Gaussians: one coordinate after the other.
+
+    Equation ``def-rosenblatt`` of the book [1]_: :math:`u_i = F(x_i \mid x_1, \dots, x_{i-1})`.
+    Given the coordinates before it, each coordinate of a mixture follows a mixture of
+    one-dimensional Gaussians, whose weights are the responsibilities so far.
+
+    Parameters
+    ----------
+    weights
+        Weights of the components, shape (k,), adding up to 1.
+    means
+        Their means, shape (k, d).
+    covariances
+        Their covariance matrices, shape (k, d, d).
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree, weights are no distribution, or a covariance is not positive definite.
+
+    References
+    ----------
+    .. [1] M. Rosenblatt (1952), Remarks on a multivariate transformation, Annals of Mathematical
+       Statistics 23.
+    """
+
+    def __init__(self, weights: ArrayLike, means: ArrayLike, covariances: ArrayLike) -> None:
+        self.weights, self.means = _numbers("weights", weights), _numbers("means", means)
+        if self.weights.ndim != 1 or (self.weights < 0).any() or abs(self.weights.sum() - 1) > 1e-8:
+            fail("weights", "non-negative numbers that add up to 1", self.weights.tolist())
+        k = len(self.weights)
+        if self.means.ndim != 2 or len(self.means) != k:
+            fail("means", f"shape ({k}, d)", self.means.shape)
+        covariances, d = _numbers("covariances", covariances), self.means.shape[1]
+        if covariances.shape != (k, d, d):
+            fail("covariances", f"shape {(k, d, d)}", covariances.shape)
+        try:
+            self.factors = np.linalg.cholesky(covariances)
+        except np.linalg.LinAlgError as error:
+            fail("covariances", "positive definite matrices", error)
+
+    @classmethod
+    def of(cls, mixture: Any) -> Self:
+        """Take the parameters of a fitted mixture of full covariances, ours or scikit-learn's."""
+        return cls(mixture.weights_, mixture.means_, mixture.covariances_)
+
+    def to_uniform(self, x: ArrayLike) -> Array:
+        """Map data of the mixture, shape (n, d), to independent uniform numbers, shape (n, d)."""
+        x = self._rows("x", x)
+        u, past = np.empty_like(x), _Past(self, len(x))
+        for i in range(x.shape[1]):
+            weights, means, scales = past.conditional(i)
+            u[:, i] = (weights * ndtr((x[:, i, None] - means) / scales)).sum(1)
+            past.observe(i, x[:, i])
+        return u
+
+    def from_uniform(self, u: ArrayLike) -> Array:
+        """Map independent uniform numbers, shape (n, d), to data of the mixture, shape (n, d)."""
+        u = self._rows("u", u)
+        if ((u <= 0) | (u >= 1)).any():
+            fail("u", "numbers between 0 and 1, both excluded", f"{u.min():.4g} to {u.max():.4g}")
+        x, past = np.empty_like(u), _Past(self, len(u))
+        for i in range(u.shape[1]):
+            x[:, i] = _mixture_quantile(u[:, i], *past.conditional(i))
+            past.observe(i, x[:, i])
+        return x
+
+    def _rows(self, argument: str, values: ArrayLike) -> Array:
+        rows, d = _numbers(argument, values), self.means.shape[1]
+        if rows.ndim != 2 or rows.shape[1] != d:
+            fail(argument, f"shape (n, {d})", rows.shape)
+        return rows
+
+
+class _Past:
+    """What the coordinates seen so far say about the next one, for n data and k components."""
+
+    def __init__(self, mixture: Rosenblatt, n: int) -> None:
+        self.means, self.factors = mixture.means, mixture.factors
+        self.noise = np.zeros((n, *self.means.shape))  # x in each component's whitened coordinates
+        with np.errstate(divide="ignore"):  # a component of weight zero stays at zero
+            self.log_weights = np.tile(np.log(mixture.weights), (n, 1))
+
+    def conditional(self, i: int) -> tuple[Array, Array, Array]:
+        """Weights and means (n, k), and standard deviations (k,), of coordinate i given those."""
+        means = self.means[:, i] + np.einsum(
+            "kj,nkj->nk", self.factors[:, i, :i], self.noise[..., :i]
+        )
+        return softmax(self.log_weights, axis=1), means, self.factors[:, i, i]
+
+    def observe(self, i: int, x: Array) -> None:
+        """Take note of coordinate i."""
+        _, means, scales = self.conditional(i)
+        self.noise[..., i] = (x[:, None] - means) / scales
+        self.log_weights -= 0.5 * self.noise[..., i] ** 2 + np.log(scales)
+
+
+def _mixture_quantile(u: Array, weights: Array, means: Array, scales: Array) -> Array:
+    """Solve for the quantile, which lies between those of the single components."""
+    quantiles = means + scales * ndtri(u)[:, None]
+    k = len(scales)
+
+    def error(x: Array, u: Array, *parameters: Array) -> Array:
+        pairs = zip(parameters[:k], parameters[k:], scales, strict=True)
+        return sum(w * ndtr((x - m) / s) for w, m, s in pairs) - u
+
+    # a little wider: with a single component the two ends are the same, up to rounding
+    bracket = quantiles.min(1) - 1e-8 * scales.max(), quantiles.max(1) + 1e-8 * scales.max()
+    return elementwise.find_root(error, bracket, args=(u, *weights.T, *means.T)).x
+
+
+def _numbers(argument: str, values: ArrayLike) -> Array:
+    try:
+        numbers = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        fail(argument, "numbers", error)
+    if np.isnan(numbers).any():
+        fail(argument, "numbers", "NaN")
+    return numbers
