@@ -6,10 +6,12 @@ import torch
 from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KernelDensity
 
+from vaebook import kde
 from vaebook.autoregressive import MADE, PixelRNN
 from vaebook.gan import mlp_gan
 from vaebook.gaussian import FullGaussian, LinearGaussian
 from vaebook.hmm import GaussianHMM, sequence_density
+from vaebook.naive_bayes import BernoulliNB, GaussianNB
 from vaebook.taxonomy import (
     BoundedDensity,
     Sampler,
@@ -44,7 +46,11 @@ adversarial = mlp_gan(3, 2, hidden=(4,))
 bounded = mlp_vae(3, 1, hidden=(2,))
 points = np.random.default_rng(0).normal(size=(50, 3))
 kernels = from_estimator(KernelDensity(bandwidth=0.5).fit(points))
+our_kernels = from_estimator(kde.KernelDensity().fit(points))
+naive = from_estimator(GaussianNB().fit(points, points[:, 0] > 0))
+naive_coins = from_estimator(BernoulliNB().fit(points, points[:, 0] > 1))
 mixture = from_estimator(GaussianMixture(2, random_state=0).fit(points))
+classical = [kernels, our_kernels, mixture, naive, naive_coins]
 sequences = sequence_density(GaussianHMM(2, random_state=0).fit(points[:, :1]), 3)
 
 
@@ -54,6 +60,9 @@ sequences = sequence_density(GaussianHMM(2, random_state=0).fit(points[:, :1]), 
         (tractable, "explicit, tractable", {Sampler, TractableDensity}),
         (gaussian, "explicit, tractable", {Sampler, TractableDensity}),
         (kernels, "explicit, tractable", {Sampler, TractableDensity}),
+        (our_kernels, "explicit, tractable", {Sampler, TractableDensity}),
+        (naive, "explicit, tractable", {Sampler, TractableDensity}),
+        (naive_coins, "explicit, tractable", {Sampler, TractableDensity}),
         (sequences, "explicit, tractable", {Sampler, TractableDensity}),
         (masked, "explicit, tractable", {Sampler, TractableDensity}),
         (recurrent, "explicit, tractable", {Sampler, TractableDensity}),
@@ -74,7 +83,7 @@ def test_classification(model, branch, protocols):
 
 @pytest.mark.parametrize(
     "model",
-    [tractable, gaussian, masked, recurrent, bounded, kernels, mixture, sequences, adversarial],
+    [tractable, gaussian, masked, recurrent, bounded, *classical, sequences, adversarial],
 )
 def test_laws_of_a_sampler(model):
     state = torch.get_rng_state()
@@ -88,7 +97,7 @@ def test_laws_of_a_sampler(model):
 
 
 @pytest.mark.parametrize(
-    "model", [tractable, gaussian, masked, recurrent, bounded, kernels, mixture, sequences]
+    "model", [tractable, gaussian, masked, recurrent, bounded, *classical, sequences]
 )
 def test_laws_of_a_density(model):
     x = model.sample(5, torch.Generator().manual_seed(0))
