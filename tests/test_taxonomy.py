@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from sklearn.mixture import GaussianMixture
+from sklearn import mixture as sklearn_mixture
 from sklearn.neighbors import KernelDensity
 
 from vaebook import kde
@@ -11,6 +11,7 @@ from vaebook.autoregressive import MADE, PixelRNN
 from vaebook.gan import mlp_gan
 from vaebook.gaussian import FullGaussian, LinearGaussian
 from vaebook.hmm import GaussianHMM, sequence_density
+from vaebook.mixture import GaussianMixture
 from vaebook.naive_bayes import BernoulliNB, GaussianNB
 from vaebook.taxonomy import (
     BoundedDensity,
@@ -49,8 +50,9 @@ kernels = from_estimator(KernelDensity(bandwidth=0.5).fit(points))
 our_kernels = from_estimator(kde.KernelDensity().fit(points))
 naive = from_estimator(GaussianNB().fit(points, points[:, 0] > 0))
 naive_coins = from_estimator(BernoulliNB().fit(points, points[:, 0] > 1))
+their_mixture = from_estimator(sklearn_mixture.GaussianMixture(2).fit(points))
 mixture = from_estimator(GaussianMixture(2, random_state=0).fit(points))
-classical = [kernels, our_kernels, mixture, naive, naive_coins]
+classical = [kernels, our_kernels, mixture, their_mixture, naive, naive_coins]
 sequences = sequence_density(GaussianHMM(2, random_state=0).fit(points[:, :1]), 3)
 
 

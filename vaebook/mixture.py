@@ -15,6 +15,7 @@ import numpy as np
 from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import solve_triangular
+from scipy.special import entr
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.cluster import KMeans, kmeans_plusplus
 from sklearn.exceptions import ConvergenceWarning
@@ -215,8 +216,8 @@ def m_step(
         covariances = scatter / sizes.reshape(-1, *[1] * (scatter.ndim - 1))
     if covariance_type == "spherical":
         covariances = covariances.mean(axis=1)
-    added = reg_covar * np.eye(X.shape[1], dtype=X.dtype) if full else X.dtype.type(reg_covar)
-    return MixtureParameters(sizes / sizes.sum(), means, covariances + added)
+    covariances += reg_covar * np.eye(X.shape[1], dtype=X.dtype) if full else reg_covar
+    return MixtureParameters(sizes / sizes.sum(), means, covariances)
 
 
 def _scatter(X: Array, resp: Array, means: Array, *, full: bool) -> Array:
@@ -229,6 +230,14 @@ def _scatter(X: Array, resp: Array, means: Array, *, full: bool) -> Array:
             weighted = resp[rows, k, None] * away
             scatter[k] += weighted.T @ away if full else np.einsum("nd,nd->d", weighted, away)
     return scatter
+
+
+def _check_spread(X: Array, covariances: Array, covariance_type: CovarianceType) -> None:
+    """Refuse variances that are nothing but the rounding of the data."""
+    full = covariance_type in ("full", "tied")
+    variances = np.diagonal(covariances.T) if full else covariances.reshape(len(covariances), -1)
+    if np.any(variances <= (10 * np.finfo(X.dtype).eps * np.abs(X).max(axis=0)) ** 2):
+        raise ValueError(DEGENERATE)
 
 
 def complete_log_likelihood(log_joint: Array, one_hot: Array) -> Array:
@@ -249,7 +258,7 @@ def complete_log_likelihood(log_joint: Array, one_hot: Array) -> Array:
     ndarray
         :math:`\sum_k z_{ik} (\log \pi_k + \log N(x_i; \mu_k, \Sigma_k))`, shape (n,).
     """
-    return np.where(one_hot == 0, 0, one_hot * log_joint).sum(axis=1)
+    return (one_hot * np.where(one_hot == 0, 0, log_joint)).sum(axis=1)  # 0 times -inf is 0
 
 
 def lower_bound(log_joint: Array, resp: Array) -> Array:
@@ -270,9 +279,7 @@ def lower_bound(log_joint: Array, resp: Array) -> Array:
     ndarray
         :math:`\sum_k q_{ik} (\log p(x_i, z_k) - \log q_{ik})` in nats, shape (n,).
     """
-    with np.errstate(divide="ignore", invalid="ignore"):  # 0 log 0 is 0, and put so below
-        each = resp * (log_joint - np.log(resp))
-    return np.where(resp == 0, 0, each).sum(axis=1)
+    return complete_log_likelihood(log_joint, resp) + entr(resp).sum(axis=1)
 
 
 def em_steps(
@@ -302,8 +309,14 @@ def em_steps(
         Mean log-likelihood of the data before the step, in nats a datum.
     parameters : MixtureParameters
         After the step.
+
+    Raises
+    ------
+    ValueError
+        If a component has shrunk onto a datum, or onto a plane.
     """
     while True:
+        _check_spread(X, parameters.covariances, covariance_type)
         factors = precision_cholesky(parameters.covariances, covariance_type)
         joint = log_joint(X, parameters.weights, parameters.means, factors, covariance_type)
         log_evidence, resp = responsibilities(joint)
