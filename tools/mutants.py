@@ -40,6 +40,7 @@ class Mutant:
 
 
 GAUSSIAN, ESTIMATORS, VAE = "vaebook/gaussian.py", "vaebook/estimators.py", "vaebook/vae.py"
+AUTOREGRESSIVE = "vaebook/autoregressive.py"
 LOG_NORMAL = "return -0.5 * (LOG_2PI + log_var + (x - mean).square() * torch.exp(-log_var)).sum(-1)"
 KL_STANDARD = "return 0.5 * (mean.square() + log_var.exp() - 1 - log_var).sum(-1)"
 KL_DIAGONAL = "(scaled + torch.exp(log_var_q - log_var_p) - 1 - log_var_q + log_var_p)"
@@ -442,6 +443,54 @@ MUTANTS = [
         "the mean of what is observed forgotten in the conditional mean",
         *(GAUSSIAN, "(values - self.mean[observed])", "values"),
         ("eq-gaussian-conditional", "eq-joint-linear-gaussian"),
+    ),
+    # --- autoregressive models
+    Mutant(
+        "a mask that lets each output see its own pixel",
+        *(AUTOREGRESSIVE, "[inputs + 1, *spread, inputs]", "[inputs, *spread, inputs]"),
+        (
+            *("eq-ar-no-leak", "eq-ar-normalized", "eq-ar-log-likelihood", "eq-ar-completion"),
+            *("eq-ar-backward", "eq-linear-ar-size", "eq-chain-rule"),
+        ),
+    ),
+    Mutant(
+        "a mask one pixel too strict",
+        *(AUTOREGRESSIVE, "(above[:, None] >= below)", "(above[:, None] > below)"),
+        ("eq-linear-ar-size", "eq-ar-no-leak"),
+    ),
+    Mutant(
+        "the recurrent state reads the row that it predicts",
+        *(AUTOREGRESSIVE, "F.pad(rows, (0, 0, 1, 0))[:, :-1]", "rows"),
+        ("eq-ar-no-leak", "eq-ar-normalized", "eq-ar-log-likelihood", "eq-chain-rule"),
+    ),
+    Mutant(
+        "lit and dark exchanged in the likelihood",
+        *(AUTOREGRESSIVE, "F.logsigmoid((2 * x - 1)", "F.logsigmoid((1 - 2 * x)"),
+        ("eq-ar-log-likelihood", "eq-ar-completion", "eq-ar-backward"),
+    ),
+    Mutant(
+        "log-odds without their sign",
+        *(AUTOREGRESSIVE, "F.logsigmoid((2 * x - 1) * ", "F.logsigmoid("),
+        ("eq-ar-log-likelihood", "eq-ar-normalized", "eq-ar-completion"),
+    ),
+    Mutant(
+        "the ordering for its inverse",
+        *(AUTOREGRESSIVE, "ordered[:, self.ordering.argsort()]", "ordered[:, self.ordering]"),
+        ("eq-ar-no-leak", "eq-ar-log-likelihood", "eq-chain-rule", "eq-ar-completion"),
+    ),
+    Mutant(
+        "every row drawn under the state of the first",
+        *(AUTOREGRESSIVE, "above = rows[:, r : r + 1]", "above = torch.zeros_like(above)"),
+        ("eq-ar-completion", "eq-ar-backward"),
+    ),
+    Mutant(
+        "the last known pixel drawn anew",
+        *(
+            AUTOREGRESSIVE,
+            "for t in range(n_known, n_pixels):",
+            "for t in range(max(n_known - 1, 0), n_pixels):",
+        ),
+        ("eq-ar-completion",),
     ),
 ]
 
