@@ -106,9 +106,11 @@ class KernelDensity(BaseEstimator):
             number nor the name of a rule; if a rule meets fewer than two different data; if the
             cross-validated likelihood has no maximum, because too many data occur twice.
         """
-        X = validate_data(self, X, dtype=np.float64, force_writeable=True)
-        weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-        self.X_ = X[weights > 0]
+        data: Array = validate_data(self, X, dtype=np.float64)
+        weights: Array = _check_sample_weight(
+            sample_weight, data, dtype=np.float64, ensure_non_negative=True
+        )
+        self.X_ = data[weights > 0]
         self.weights_ = weights[weights > 0] / weights.sum()
         self.bandwidth_ = self._choose_bandwidth()
         return self
@@ -127,8 +129,8 @@ class KernelDensity(BaseEstimator):
             Finite also where the density itself is too small for a float.
         """
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=np.float64, reset=False)
-        return self._log_density(X, self.bandwidth_)
+        points: Array = validate_data(self, X, dtype=np.float64, reset=False)
+        return self._log_density(points, self.bandwidth_)
 
     def score(self, X: ArrayLike, y: object = None) -> float:
         """Log-likelihood of all rows together, in nats: a sum, as in scikit-learn.

@@ -79,16 +79,18 @@ class _NaiveBayes(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
             weight.
         """
         self._check_parameters()
-        X, y = validate_data(self, X, y, dtype=np.float64)
-        check_classification_targets(y)
-        weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-        self.classes_, codes = np.unique(y, return_inverse=True)
+        data, labels = validate_data(self, X, y, dtype=np.float64)
+        check_classification_targets(labels)
+        weights = _check_sample_weight(
+            sample_weight, data, dtype=np.float64, ensure_non_negative=True
+        )
+        self.classes_, codes = np.unique(labels, return_inverse=True)
         members = weights * (codes == np.arange(len(self.classes_))[:, None])  # (classes, samples)
         self.class_count_ = members.sum(1)
         if not self.class_count_.all():
             empty = self.classes_[self.class_count_ == 0]
             fail("sample_weight", "a positive weight in each class", f"none in {empty}")
-        self._fit_features(self._prepare(X), members)
+        self._fit_features(self._prepare(data), members)
         return self
 
     def predict_joint_log_proba(self, X: ArrayLike) -> Array:
@@ -105,8 +107,8 @@ class _NaiveBayes(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
             In the order of ``classes_``.
         """
         check_is_fitted(self)
-        X = self._prepare(validate_data(self, X, dtype=np.float64, reset=False))
-        return self._log_likelihoods(X) + self._log_prior()
+        data = self._prepare(validate_data(self, X, dtype=np.float64, reset=False))
+        return self._log_likelihoods(data) + self._log_prior()
 
     def predict_log_proba(self, X: ArrayLike) -> Array:
         """Posterior log-probability log p(y | x) of each class (equation ``eq-naive-bayes``).
@@ -296,6 +298,6 @@ class BernoulliNB(_NaiveBayes):
         return (rng.random_sample(probability.shape) < probability).astype(np.float64)
 
 
-def _check_not_negative(argument: str, value: object) -> None:
+def _check_not_negative(argument: str, value: float) -> None:
     if not isinstance(value, Real) or not 0 <= value < math.inf:
         fail(argument, "a number that is not negative", repr(value))
