@@ -7,12 +7,13 @@ SCRIPT = """
 from jaxtyping import install_import_hook
 
 with install_import_hook("vaebook", "beartype.beartype"):
-    import vaebook.data, vaebook.estimators, vaebook.gaussian, vaebook.training, vaebook.vae
+    import vaebook.autoregressive, vaebook.data, vaebook.estimators, vaebook.gaussian
+    import vaebook.training, vaebook.vae
 
 import tempfile
 
 import torch
-from vaebook import estimators, gaussian, training, vae
+from vaebook import autoregressive, estimators, gaussian, training, vae
 
 def run(name, call, *arguments, **options):
     try:
@@ -55,6 +56,12 @@ for likelihood in [*likelihoods, vae.CausalBernoulli(2, 2)]:
     run("log_prob", likelihood.log_prob, pixels[0], params)
     if not isinstance(likelihood, vae.CausalBernoulli):
         run("mean", likelihood.mean, params)
+
+for model in (autoregressive.MADE(6, (5,)), autoregressive.PixelRNN(2, 3, 4, (5,))):
+    for ask in (model.logits, model.log_conditionals, model.log_prob):
+        run("autoregressive", ask, binary[:, :6])
+    run("complete", model.complete, run("sample", model.sample, 3, g), 2, g)
+    run("objective", autoregressive.likelihood_objective, model, binary[:, :6])
 
 for prior in (vae.StandardNormal(2), vae.MixturePrior(2, 3)):
     run("log_prob", prior.log_prob, run("sample", prior.sample, 5, g).expand(3, 5, 2))
