@@ -41,6 +41,7 @@ class Mutant:
 
 GAUSSIAN, ESTIMATORS, VAE = "vaebook/gaussian.py", "vaebook/estimators.py", "vaebook/vae.py"
 AUTOREGRESSIVE = "vaebook/autoregressive.py"
+AUTOENCODER = "vaebook/autoencoder.py"
 LOG_NORMAL = "return -0.5 * (LOG_2PI + log_var + (x - mean).square() * torch.exp(-log_var)).sum(-1)"
 KL_STANDARD = "return 0.5 * (mean.square() + log_var.exp() - 1 - log_var).sum(-1)"
 KL_DIAGONAL = "(scaled + torch.exp(log_var_q - log_var_p) - 1 - log_var_q + log_var_p)"
@@ -491,6 +492,198 @@ MUTANTS = [
             "for t in range(max(n_known - 1, 0), n_pixels):",
         ),
         ("eq-ar-completion",),
+    ),
+    # --- generative models
+    Mutant(
+        "the discriminator rewarded for calling data samples",
+        *("vaebook/gan.py", "F.softplus(-real_logits).mean()", "F.softplus(real_logits).mean()"),
+        (
+            *("eq-optimal-discriminator", "eq-optimal-logit", "eq-gan-value-optimum"),
+            *("eq-jsd-bounds", "eq-dropped-modes"),
+        ),
+    ),
+    Mutant(
+        "the generator's loss with the sign of the logit wrong",
+        "vaebook/gan.py",
+        "else F.softplus(-fake_logits).mean()",
+        "else F.softplus(fake_logits).mean()",
+        ("eq-saturating-gradients",),
+    ),
+    Mutant(
+        "uniform noise for the generator",
+        *("vaebook/gan.py", ".normal_(generator=generator)", ".uniform_(generator=generator)"),
+        ("eq-pushforward", "eq-folded-density"),
+    ),
+    Mutant(
+        "the energy distance with the second sample's sign wrong",
+        "vaebook/two_sample.py",
+        "contrast[len(x) :] = -1 / len(y)",
+        "contrast[len(x) :] = 1 / len(y)",
+        ("eq-energy-nonnegative",),
+    ),
+    Mutant(
+        "a p-value that leaves the observed distance out",
+        *("vaebook/two_sample.py", "(1 + as_large) / (1 + n_permutations)"),
+        "as_large / n_permutations",
+        ("eq-permutation-level",),
+    ),
+    Mutant(
+        "the farthest neighbour in place of the nearest",
+        *(
+            "vaebook/two_sample.py",
+            "part.amin(1) for part in parts",
+            "part.amax(1) for part in parts",
+        ),
+        ("eq-new-samples",),
+    ),
+    Mutant(
+        "the banana's width doubled in its density alone",
+        "vaebook/data.py",
+        "_log_normal(x2, self._shift(x1), self.width)",
+        "_log_normal(x2, self._shift(x1), 2 * self.width)",
+        ("eq-held-out-likelihood",),
+    ),
+    # --- unsupervised learning
+    Mutant(
+        "the reconstruction error as a mean over pixels",
+        *(AUTOENCODER, "(x - reconstruction).square().sum(-1)"),
+        "(x - reconstruction).square().mean(-1)",
+        ("eq-projection-error", "eq-linear-autoencoder", "eq-reconstruction-mass"),
+    ),
+    Mutant(
+        "the autoencoder trained to make its error large",
+        *(AUTOENCODER, "return -error,", "return error,"),
+        ("eq-linear-autoencoder",),
+    ),
+    Mutant(
+        "a code squeezed into the interval from -1 to 1",
+        *(AUTOENCODER, 'return _through(self.encoder, "x", x)'),
+        'return _through(self.encoder, "x", x).tanh()',
+        ("eq-code-ambiguity", "eq-projection-error", "eq-reconstruction-mass"),
+    ),
+    Mutant(
+        "principal variances with the noise counted twice",
+        *(GAUSSIAN, "(eigenvalues[-n_latents:] - noise_var).clamp_min(0)"),
+        "eigenvalues[-n_latents:].clamp_min(0)",
+        ("eq-density-of-code",),
+    ),
+    # --- latent variables
+    Mutant(
+        "data drawn with the noise variance for a standard deviation",
+        *(GAUSSIAN, "+ math.sqrt(self.noise_var) * noise", "+ self.noise_var * noise"),
+        ("eq-common-cause",),
+    ),
+    Mutant(
+        "hidden causes with half their size",
+        *(GAUSSIAN, "return z @ self.weight.T", "return 0.5 * z @ self.weight.T"),
+        ("eq-common-cause",),
+    ),
+    Mutant(
+        "a posterior without the prior",
+        *(GAUSSIAN, "torch.linalg.inv(identity + self.weight.T", "torch.linalg.inv(self.weight.T"),
+        ("eq-posterior-coverage",),
+    ),
+    Mutant(
+        "a covariance that knows its axes",
+        *(GAUSSIAN, "covariance = self.weight @ self.weight.T + self.noise_var * identity"),
+        "covariance = self.weight.abs() @ self.weight.T.abs() + self.noise_var * identity",
+        ("eq-rotation",),
+    ),
+    Mutant(
+        "binary probabilities that sum to more than one",
+        *(VAE, "F.softplus(params).sum(-1)", "F.softplus(params - 1).sum(-1)"),
+        ("eq-typical-set",),
+    ),
+    Mutant(
+        "pixel noise with the variance for a standard deviation",
+        *(VAE, "torch.full_like(params, 2 * math.log(self.std))"),
+        "torch.full_like(params, 4 * math.log(self.std))",
+        ("eq-pixel-noise",),
+    ),
+    Mutant(
+        "the determinants swapped in the full divergence",
+        *(GAUSSIAN, "2 * (_log_diagonal(factor_p) - _log_diagonal(factor_q))"),
+        "2 * (_log_diagonal(factor_q) - _log_diagonal(factor_p))",
+        ("eq-independence-cost",),
+    ),
+    Mutant(
+        "the same latent variable for every image drawn",
+        *(VAE, "params = self._decode(self.prior.sample(n, generator))"),
+        "params = self._decode(self.prior.sample(1, generator).expand(n, -1))",
+        ("eq-total-covariance",),
+    ),
+    Mutant(
+        "interpolation by the VAE that stops half-way",
+        *(VAE, "self.decode(torch.lerp(start[:, None], stop[:, None], position[:, None]))"),
+        "self.decode(torch.lerp(start[:, None], stop[:, None], position[:, None] / 2))",
+        ("eq-path-length",),
+    ),
+    Mutant(
+        "interpolation by the autoencoder that stops half-way",
+        *(AUTOENCODER, "self.decode(torch.lerp(start[:, None], stop[:, None], position[:, None]))"),
+        "self.decode(torch.lerp(start[:, None], stop[:, None], position[:, None] / 2))",
+        ("eq-path-length",),
+    ),
+    # --- the toolbox
+    Mutant(
+        "the normal density without its factor ½, in the tools",
+        *(GAUSSIAN, LOG_NORMAL, LOG_NORMAL.replace("-0.5 * (", "-(")),
+        (
+            *("eq-unconscious", "eq-cross-entropy", "eq-shifted-proposal"),
+            *("eq-change-of-variables-1d", "eq-change-of-variables"),
+        ),
+    ),
+    Mutant(
+        "the -1 of the divergence lost, in the tools",
+        *(GAUSSIAN, KL_DIAGONAL, KL_DIAGONAL.replace(" - 1 ", " ")),
+        ("eq-kl-proof", "eq-kl-pythagoras", "eq-cross-entropy", "eq-kl-invariance"),
+    ),
+    Mutant(
+        "the log-determinant of the factor for that of the matrix, in the tools",
+        *(GAUSSIAN, "= 2 * (_log_diagonal", "= (_log_diagonal"),
+        ("eq-gaussian-mutual-information",),
+    ),
+    Mutant(
+        "half of the log-determinant in the full density, in the tools",
+        *(GAUSSIAN, "- _log_diagonal(factor)\n", "- 0.5 * _log_diagonal(factor)\n"),
+        ("eq-gaussian-entropy", "eq-change-of-variables"),
+    ),
+    Mutant(
+        "a banana of another width than its draws",
+        "vaebook/data.py",
+        "self._shift(x1), self.width)",
+        "self._shift(x1), 1.0)",
+        ("eq-change-of-variables",),
+    ),
+    Mutant(
+        "the standard error not divided by the root of the draws",
+        *(ESTIMATORS, "values.std(dim) / math.sqrt(values.shape[dim])", "values.std(dim)"),
+        ("eq-monte-carlo-slope", "eq-importance-expectation"),
+    ),
+    Mutant(
+        "weights in place of their squares in the error of a weighted average",
+        *(ESTIMATORS, "(weights * deviation).square()", "(weights * deviation.square())"),
+        ("eq-self-normalized-variance",),
+    ),
+    Mutant(
+        "a plain average in place of the weighted one",
+        *(ESTIMATORS, "average = (weights * values).sum(dim)", "average = values.mean(dim)"),
+        ("eq-self-normalized-variance",),
+    ),
+    Mutant(
+        "the weights not squared in the effective sample size",
+        *(ESTIMATORS, "torch.logsumexp(2 * log_weights, dim)", "torch.logsumexp(log_weights, dim)"),
+        ("eq-ess-limit", "eq-shifted-proposal"),
+    ),
+    Mutant(
+        "exponentials added without taking out the largest",
+        *(ESTIMATORS, "torch.logsumexp(log_values, dim)", "log_values.exp().sum(dim).log()"),
+        ("eq-log-sum-exp", "eq-log-sum-exp-bounds"),
+    ),
+    Mutant(
+        "the largest exponent alone in place of the sum",
+        *(ESTIMATORS, "torch.logsumexp(log_values, dim)", "log_values.amax(dim)"),
+        ("eq-log-sum-exp", "eq-log-sum-exp-gradient", "eq-jensen-gap"),
     ),
 ]
 
