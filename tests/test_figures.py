@@ -79,6 +79,12 @@ DRAWINGS = {
     "cloud_and_codes": lambda: figures.cloud_and_codes(
         torch.rand(9, 3), {"PCA": torch.rand(9, 2)}, np.arange(9.0)
     ),
+    "mixture_components": lambda: figures.mixture_components(
+        np.random.default_rng(0).normal(size=(9, 2)),
+        np.eye(3)[[0, 1, 2] * 3],
+        np.zeros((3, 2)),
+        np.stack([np.eye(2)] * 3),
+    ),
     "taxonomy_tree": lambda: figures.taxonomy_tree(ONE_OF_EACH),
     "subplots": lambda: figures.subplots(1, 2)[0],
 }
@@ -437,6 +443,19 @@ def test_cloud_and_codes_share_their_shade():
         np.testing.assert_array_equal(axes.collections[0].get_array(), shade)
     with pytest.raises(ValueError, match=r"PCA: wanted shape \(9, 2\), got \(8, 2\)"):
         figures.cloud_and_codes(cloud, {"PCA": torch.rand(8, 2)}, shade)
+
+
+def test_mixture_components_put_ellipses_where_the_covariance_says():
+    points, resp = np.array([[0.0, 0.0], [5.0, 5.0], [1.0, 0.0]]), np.eye(2)[[0, 1, 0]]
+    covariance = np.array([[4.0, 1.0], [1.0, 2.0]])
+    means = np.array([[0.0, 0.0], [5.0, 5.0]])
+    figure = figures.mixture_components(points, resp, means, [covariance, np.eye(2)])
+    first, one, two, second, *_ = figure.axes[0].lines
+    np.testing.assert_array_equal(first.get_xydata(), points[[0, 2]])
+    np.testing.assert_array_equal(second.get_xydata(), points[[1]])
+    for line, width in ((one, 1), (two, 2)):
+        white = np.linalg.solve(np.linalg.cholesky(covariance), line.get_xydata().T)
+        np.testing.assert_allclose(np.linalg.norm(white, axis=0), width)
 
 
 def test_the_taxonomy_puts_each_model_on_its_branch():

@@ -726,6 +726,50 @@ def cloud_and_codes(cloud: Tensor, codes: Mapping[str, Tensor], shade: ArrayLike
 
 
 @in_style
+def mixture_components(
+    points: ArrayLike,
+    resp: ArrayLike,
+    means: ArrayLike,
+    covariances: ArrayLike,
+    *,
+    x_label: str = "",
+    y_label: str = "",
+) -> Figure:
+    """Draw points in the plane by their likeliest component, with the components' ellipses.
+
+    Parameters
+    ----------
+    points : shape (n, 2)
+        The data.
+    resp : shape (n, K)
+        Their responsibilities.
+    means : shape (K, 2)
+        Of the components.
+    covariances : shape (K, 2, 2)
+        Of the components; ellipses stand at one and two standard deviations.
+    x_label, y_label
+        Of the axes.
+
+    Returns
+    -------
+    Figure
+    """
+    figure, axes = subplots(height=3.4)
+    points, component = np.asarray(points), np.asarray(resp).argmax(axis=1)
+    angle = np.linspace(0, 2 * np.pi, 100)
+    circle = np.stack([np.cos(angle), np.sin(angle)])
+    for k, (mean, covariance) in enumerate(zip(means, np.asarray(covariances), strict=True)):
+        color = CYCLE[k % 6]
+        own = points[component == k]
+        axes.plot(*own.T, MARKERS[k % 6], markersize=2.5, alpha=0.6, color=color)
+        ellipse = np.linalg.cholesky(covariance) @ circle
+        for width in (1, 2):
+            axes.plot(*(np.asarray(mean)[:, None] + width * ellipse), color=color, linewidth=1.4)
+    axes.set(xlabel=x_label, ylabel=y_label)
+    return figure
+
+
+@in_style
 def taxonomy_tree(models: Mapping[str, object]) -> Figure:
     """Draw the taxonomy of generative models, each model where its own methods put it.
 
