@@ -42,6 +42,7 @@ class Mutant:
 GAUSSIAN, ESTIMATORS, VAE = "vaebook/gaussian.py", "vaebook/estimators.py", "vaebook/vae.py"
 AUTOREGRESSIVE = "vaebook/autoregressive.py"
 AUTOENCODER = "vaebook/autoencoder.py"
+TRANSFORMS = "vaebook/transforms.py"
 LOG_NORMAL = "return -0.5 * (LOG_2PI + log_var + (x - mean).square() * torch.exp(-log_var)).sum(-1)"
 KL_STANDARD = "return 0.5 * (mean.square() + log_var.exp() - 1 - log_var).sum(-1)"
 KL_DIAGONAL = "(scaled + torch.exp(log_var_q - log_var_p) - 1 - log_var_q + log_var_p)"
@@ -684,6 +685,55 @@ MUTANTS = [
         "the largest exponent alone in place of the sum",
         *(ESTIMATORS, "torch.logsumexp(log_values, dim)", "log_values.amax(dim)"),
         ("eq-log-sum-exp", "eq-log-sum-exp-gradient", "eq-jensen-gap"),
+    ),
+    # --- transforms
+    Mutant(
+        "the rank counted from above",
+        *(TRANSFORMS, 'return ndtr(_numbers("z", z))', 'return ndtr(-_numbers("z", z))'),
+        ("eq-gaussian-to-uniform",),
+    ),
+    Mutant(
+        "the upper tail computed from below",
+        *(TRANSFORMS, "target.isf(tail[upper])", "target.ppf(1 - tail[upper])"),
+        ("eq-two-tails",),
+    ),
+    Mutant(
+        "one tail for both",
+        *(TRANSFORMS, "z > 0\n", "z > 9\n"),
+        (
+            *("eq-gaussian-to-target", "eq-closed-quantiles", "eq-transform-slope"),
+            "eq-discrete-quantile",
+        ),
+    ),
+    Mutant(
+        "noise from the farther end",
+        *(TRANSFORMS, "np.where(below < above, ndtri", "np.where(below > above, ndtri"),
+        ("eq-two-tails",),
+    ),
+    Mutant(
+        "the survival function for the distribution function of a datum",
+        *(TRANSFORMS, "return target.cdf(x)\n", "return target.sf(x) ** 2\n"),
+        ("eq-pit",),
+    ),
+    Mutant(
+        "counts spread upwards",
+        *(TRANSFORMS, "target.cdf(x) - position *", "target.cdf(x) + position *"),
+        ("eq-randomized-pit",),
+    ),
+    Mutant(
+        "quantiles of the wrong end",
+        *(TRANSFORMS, "return self._quantile(q)", "return self._quantile(1 - q)"),
+        ("eq-uniform-to-target", "eq-gaussian-to-target", "eq-quantile-inequality"),
+    ),
+    Mutant(
+        "responsibilities without the determinant",
+        *(TRANSFORMS, "self.noise[..., i] ** 2 + np.log(scales)", "self.noise[..., i] ** 2"),
+        ("eq-mixture-conditional", "eq-rosenblatt-jacobian"),
+    ),
+    Mutant(
+        "conditional means that forget the coordinates before",
+        *(TRANSFORMS, "(x[:, None] - means) / scales", "0 * (x[:, None] - means) / scales"),
+        ("eq-mixture-conditional", "eq-rosenblatt-jacobian"),
     ),
 ]
 
