@@ -570,18 +570,14 @@ MUTANTS = [
     ),
     # --- latent variables
     Mutant(
-        "data drawn with the noise variance for a standard deviation",
-        *(GAUSSIAN, "+ math.sqrt(self.noise_var) * noise", "+ self.noise_var * noise"),
-        ("eq-common-cause",),
-    ),
-    Mutant(
         "hidden causes with half their size",
         *(GAUSSIAN, "return z @ self.weight.T", "return 0.5 * z @ self.weight.T"),
         ("eq-common-cause",),
     ),
     Mutant(
-        "a posterior without the prior",
-        *(GAUSSIAN, "torch.linalg.inv(identity + self.weight.T", "torch.linalg.inv(self.weight.T"),
+        "a posterior with the covariance of the prior",
+        *(GAUSSIAN, "@ self.weight @ covariance / self.noise_var, covariance"),
+        "@ self.weight @ covariance / self.noise_var, identity",
         ("eq-posterior-coverage",),
     ),
     Mutant(

@@ -64,6 +64,7 @@ def test_small_p_values_are_as_rare_as_they_say() -> None:
             for _ in range(2000)
         ]
     )
+    assert p_values.min() > 0
     for level in (0.025, 0.05, 0.2, 0.5):
         error = math.sqrt(level * (1 - level) / 2000)
         assert (p_values <= level).mean() <= level + 4 * error
