@@ -246,10 +246,10 @@ class Diffusion(nn.Module):
         ``"real"``: p(x_0|x_1) is a Gaussian, and so p(x_0) a density;
         ``"binary"``: zeros and ones, p(x_0|x_1) gives them probabilities.
     variance
-        Variance of the reverse steps: ``"posterior"``, that of q(x_{t-1}|x_t, x_0), the best where
-        the network knows the datum; ``"beta"``, the best where it knows nothing about standard
-        normal data. Of the step to x_0 it is :math:`\beta_1` in both cases. See also
-        :meth:`fit_variances`.
+        Variance of the reverse steps: ``"beta"``, best where the network can know little of the
+        datum, as in the early steps of real data; ``"posterior"``, that of q(x_{t-1}|x_t, x_0),
+        best where it knows the datum, as in those of binary data. None: the better one for the kind
+        of data. Of the step to x_0 it is :math:`\beta_1` in all cases. See :meth:`fit_variances`.
 
     References
     ----------
@@ -273,7 +273,7 @@ class Diffusion(nn.Module):
         n_features: int,
         *,
         data: str = "real",
-        variance: str = "posterior",
+        variance: str | None = None,
     ) -> None:
         super().__init__()
         check_float("betas", betas, n_dims=1)
@@ -281,7 +281,8 @@ class Diffusion(nn.Module):
             fail("betas", "at least one number, all between 0 and 1", betas)
         check_at_least("n_features", n_features, 1)
         check_in("data", data, ("real", "binary"))
-        check_in("variance", variance, ("posterior", "beta"))
+        check_in("variance", variance, ("posterior", "beta", None))
+        variance = variance or ("beta" if data == "real" else "posterior")
         self.network, self.n_features, self.data = network, n_features, data
         # in double precision first: 1 - alpha-bar is a small difference in the early steps
         betas = betas.double()
