@@ -41,8 +41,11 @@ class Mutant:
 
 GAUSSIAN, ESTIMATORS, VAE = "vaebook/gaussian.py", "vaebook/estimators.py", "vaebook/vae.py"
 AUTOREGRESSIVE = "vaebook/autoregressive.py"
+MIXTURE = "vaebook/mixture.py"
 AUTOENCODER = "vaebook/autoencoder.py"
 TRANSFORMS = "vaebook/transforms.py"
+HMM = "vaebook/hmm.py"
+DIFFUSION = "vaebook/diffusion.py"
 LOG_NORMAL = "return -0.5 * (LOG_2PI + log_var + (x - mean).square() * torch.exp(-log_var)).sum(-1)"
 KL_STANDARD = "return 0.5 * (mean.square() + log_var.exp() - 1 - log_var).sum(-1)"
 KL_DIAGONAL = "(scaled + torch.exp(log_var_q - log_var_p) - 1 - log_var_q + log_var_p)"
@@ -717,8 +720,8 @@ MUTANTS = [
         ("eq-randomized-pit",),
     ),
     Mutant(
-        "quantiles of the wrong end",
-        *(TRANSFORMS, "return self._quantile(q)", "return self._quantile(1 - q)"),
+        "the quantile of another probability",
+        *(TRANSFORMS, "return self._quantile(q)", "return self._quantile(q * q)"),
         ("eq-uniform-to-target", "eq-gaussian-to-target", "eq-quantile-inequality"),
     ),
     Mutant(
@@ -730,6 +733,103 @@ MUTANTS = [
         "conditional means that forget the coordinates before",
         *(TRANSFORMS, "(x[:, None] - means) / scales", "0 * (x[:, None] - means) / scales"),
         ("eq-mixture-conditional", "eq-rosenblatt-jacobian"),
+    ),
+    # --- hidden causes and chains of them
+    Mutant(
+        "the prior left out",
+        *(HMM, "scores[:, first] += log_start[:, None]", "scores[:, first] += 0"),
+        ("eq-latent-sum", "eq-latent-posterior", "eq-hmm-forward"),
+    ),
+    Mutant(
+        "the chain run backwards in time",
+        *(HMM, "(backwards, state, out=after)", "(backwards.T, state, out=after)"),
+        ("eq-hmm-forward", "eq-hmm-smoothing", "eq-hmm-pairs", "eq-baum-welch"),
+    ),
+    Mutant(
+        "a step without its observation",
+        *(HMM, "log_transition) + log_emission\n", "log_transition)\n"),
+        ("eq-hmm-forward", "eq-hmm-smoothing", "eq-baum-welch"),
+    ),
+    Mutant(
+        "messages from the future through the transposed matrix",
+        *(HMM, "state = self.transition @ inc", "state = self.transition.T @ inc"),
+        ("eq-hmm-backward", "eq-hmm-smoothing", "eq-hmm-pairs", "eq-baum-welch"),
+    ),
+    Mutant(
+        "the best path into a state from where the chain goes",
+        *(HMM, "best[:, None] + log_transition", "best[:, None] + log_transition.T"),
+        ("eq-hmm-viterbi",),
+    ),
+    Mutant(
+        "pairs of states the wrong way round",
+        *(HMM, "blocks.transition * (before.T @ after)", "blocks.transition * (after.T @ before)"),
+        ("eq-hmm-pairs", "eq-baum-welch"),
+    ),
+    Mutant(
+        "the start learned from the first sequence alone",
+        *(HMM, "posterior[first].sum(0)", "posterior[:1].sum(0)"),
+        ("eq-baum-welch",),
+    ),
+    Mutant(
+        "a sequence that goes on where the one before ended",
+        *(HMM, "after[:, new] = 1\n", "after[:, new] *= 1\n"),
+        ("eq-baum-welch",),
+    ),
+    Mutant(
+        "noise that adds up without being shrunk",
+        *(DIFFUSION, "noise_shares = -torch.expm1(log_signal)", "noise_shares = betas.cumsum(0)"),
+        ("eq-noising-closed-form",),
+    ),
+    # --- Gaussian mixtures
+    Mutant(
+        "a component's log-determinant with the wrong sign",
+        *(MIXTURE, "return np.log(scales).sum() - 0.5", "return -np.log(scales).sum() - 0.5"),
+        (
+            *("eq-mixture-density", "eq-one-hot-joint", "eq-complete-log-likelihood"),
+            *("eq-mixture-joint", "eq-gaussian-by-cholesky", "eq-incomplete-log-likelihood"),
+            *("eq-responsibilities", "eq-mixture-elbo-decomposition", "eq-one-hot-vae"),
+            *("eq-softmax-encoder", "eq-singularity"),
+        ),
+    ),
+    Mutant(
+        "whitened by the transposed factor",
+        *(MIXTURE, "solve_triangular(lower, identity, lower=True).T", "np.linalg.inv(lower)"),
+        ("eq-gaussian-by-cholesky", "eq-mixture-joint", "eq-softmax-encoder"),
+    ),
+    Mutant(
+        "components without their weights",
+        *(MIXTURE, "return (joint + np.log(weights)[:, None]).T", "return joint.T"),
+        ("eq-mixture-joint", "eq-mixture-density", "eq-one-hot-joint", "eq-responsibilities"),
+    ),
+    Mutant(
+        "responsibilities that do not sum to one",
+        *(MIXTURE, "    resp /= total\n", "    resp /= 2\n"),
+        ("eq-responsibilities", "eq-softmax-encoder", "eq-mixture-elbo-decomposition"),
+    ),
+    Mutant(
+        "scatter about the mean of the data",
+        *(MIXTURE, "away = X[rows] - mean", "away = X[rows] - X.mean(axis=0)"),
+        ("eq-m-step", "eq-em-monotone"),
+    ),
+    Mutant(
+        "equal weights for all components",
+        *(MIXTURE, "MixtureParameters(sizes / sizes.sum(), means", "MixtureParameters(0 * sizes + 1 / len(sizes), means"),
+        ("eq-m-step",),
+    ),
+    Mutant(
+        "an M-step on other responsibilities than the E-step's",
+        *(MIXTURE, "parameters = m_step(X, resp, cov", "parameters = m_step(X, resp**4, cov"),
+        ("eq-em-monotone",),
+    ),
+    Mutant(
+        "the bound less its entropy",
+        *(MIXTURE, "(log_joint, resp) + entr(resp)", "(log_joint, resp) - entr(resp)"),
+        ("eq-mixture-elbo-decomposition", "eq-one-hot-vae"),
+    ),
+    Mutant(
+        "weights counted as if they did not sum to one",
+        *(MIXTURE, "+ n * d + n - 1", "+ n * d + n"),
+        ("eq-mixture-parameter-count",),
     ),
 ]
 
