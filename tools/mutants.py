@@ -813,7 +813,11 @@ MUTANTS = [
     ),
     Mutant(
         "equal weights for all components",
-        *(MIXTURE, "MixtureParameters(sizes / sizes.sum(), means", "MixtureParameters(0 * sizes + 1 / len(sizes), means"),
+        *(
+            MIXTURE,
+            "MixtureParameters(sizes / sizes.sum(), means",
+            "MixtureParameters(0 * sizes + 1 / len(sizes), means",
+        ),
         ("eq-m-step",),
     ),
     Mutant(
