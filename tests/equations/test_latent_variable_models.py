@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import math
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from scipy import optimize
 from scipy.stats import multivariate_normal
 
+from vaebook.diffusion import Diffusion, NoiseMLP
 from vaebook.hmm import CategoricalHMM, GaussianHMM
 
 Array = NDArray[Any]
@@ -98,8 +102,6 @@ def test_forward(hmm: CategoricalHMM) -> None:
 @pytest.mark.parametrize("hmm", MODELS)
 def test_forward_on_a_long_sequence(hmm: CategoricalHMM) -> None:
     """The recursion in exact fractions of Python, over 300 steps: no rounding, no underflow."""
-    from fractions import Fraction
-
     x = hmm.sample(300, random_state=0)[0][:, 0]
     exact = np.vectorize(Fraction)
     start, transition = exact(hmm.startprob_), exact(hmm.transmat_)
@@ -265,3 +267,29 @@ def test_baum_welch_never_lowers_the_likelihood() -> None:
             hmm = one_step(hmm, x, LENGTHS)
         assert (np.diff(likelihoods) >= -1e-10).all()
         assert likelihoods[-1] > likelihoods[0] + 0.1
+
+
+# --- noise --------------------------------------------------------------------------------------
+
+
+@pytest.mark.equation("eq-noising-closed-form", tolerance="1e-12; 4.5 standard errors")
+def test_many_noising_steps_at_once() -> None:
+    """The recursion of mean and variance, step by step, and 100,000 chains of single steps."""
+    betas = torch.tensor([0.02, 0.3, 0.1, 0.25], dtype=torch.float64)
+    model = Diffusion(NoiseMLP(2, 4, 1).double(), betas, 2)
+    x_0 = torch.tensor([[2.0, -1.0]], dtype=torch.float64)
+    generator = torch.Generator().manual_seed(0)
+    chains = x_0.expand(100_000, 2)
+    scale, variance = 1.0, 0.0  # of the datum in x_t, and of the noise in it
+    for t, beta in enumerate(betas.tolist(), start=1):
+        scale, variance = math.sqrt(1 - beta) * scale, (1 - beta) * variance + beta
+        noise = torch.randn(1, 2, generator=generator, dtype=torch.float64)
+        printed = model.q_sample(x_0, t, noise)
+        expected = scale * x_0 + math.sqrt(variance) * noise
+        assert printed.numpy() == pytest.approx(expected.numpy(), abs=1e-12)
+        chains = model.q_step(chains, t, generator)
+        error = math.sqrt(variance / 100_000)
+        mean = chains.mean(0).numpy()
+        assert mean == pytest.approx(scale * x_0[0].numpy(), abs=4.5 * error)
+        spread = chains.var(0).numpy()
+        assert spread == pytest.approx([variance] * 2, rel=4.5 * math.sqrt(2 / 100_000))
