@@ -835,6 +835,82 @@ MUTANTS = [
         *(MIXTURE, "+ n * d + n - 1", "+ n * d + n"),
         ("eq-mixture-parameter-count",),
     ),
+    # --- diffusion
+    Mutant(
+        "a step that does not shrink the signal",
+        *(DIFFUSION, "return torch.sqrt(1 - beta) * x +", "return x +"),
+        ("eq-forward-marginal", "eq-diffusion-elbo"),
+    ),
+    Mutant(
+        "the standard deviation of a step's noise taken for its variance",
+        *(DIFFUSION, "* x + beta.sqrt() * _normal_like", "* x + beta * _normal_like"),
+        ("eq-forward-marginal", "eq-diffusion-elbo"),
+    ),
+    Mutant(
+        "the share of the signal without its square root",
+        *(DIFFUSION, "return signal_share.sqrt() * signal +", "return signal_share * signal +"),
+        ("eq-forward-marginal", "eq-step-kl", "eq-ddim-marginal"),
+    ),
+    Mutant(
+        "the variance of the step in place of that of its posterior",
+        *(DIFFUSION, "betas * earlier_noise_shares / noise_shares", "betas * noise_shares"),
+        ("eq-forward-posterior", "eq-diffusion-elbo", "eq-posterior-variance-gap", "eq-step-kl"),
+    ),
+    Mutant(
+        "the posterior's weight of the datum without its root",
+        *(DIFFUSION, "of_signal = torch.sqrt(1 - earlier) *", "of_signal = (1 - earlier) *"),
+        ("eq-forward-posterior", "eq-diffusion-weights"),
+    ),
+    Mutant(
+        "an error of the noise weighted with the variance of a step",
+        *(DIFFUSION, "return beta.square() / ((1 - beta)", "return beta / ((1 - beta)"),
+        ("eq-step-kl", "eq-optimal-reverse-variance", "eq-diffusion-elbo"),
+    ),
+    Mutant(
+        "the divergence of a step without its logarithm",
+        *(DIFFUSION, "0.5 * (ratio - 1 - ratio.log() + weight", "0.5 * (ratio - 1 + weight"),
+        ("eq-step-kl", "eq-posterior-variance-gap"),
+    ),
+    Mutant(
+        "the divergence at the end with the wrong sign of its logarithm",
+        *(DIFFUSION, "(signal.square() - 1) - torch.log1p", "(signal.square() - 1) + torch.log1p"),
+        ("eq-diffusion-prior-kl", "eq-diffusion-elbo"),
+    ),
+    Mutant(
+        "one random step not multiplied by the number of steps",
+        *(DIFFUSION, "return model.n_steps * term -", "return (model.n_steps - 1) * term -"),
+        ("eq-random-step",),
+    ),
+    Mutant(
+        "the chain's own density left out of the weight",
+        *(DIFFUSION, "total = total - _log_normal(x, mean, variance)", "total = total + 0"),
+        ("eq-diffusion-weights", "eq-diffusion-elbo"),
+    ),
+    Mutant(
+        "noise guessed as if the data had no spread",
+        *(DIFFUSION, "/ (signal_share * self.variances + noise_share)", "/ noise_share"),
+        ("eq-gaussian-noise", "eq-score-from-noise"),
+    ),
+    Mutant(
+        "the score with the wrong sign",
+        *(DIFFUSION, "return -self.predict_noise(x_t, t) /", "return self.predict_noise(x_t, t) /"),
+        ("eq-score-from-noise",),
+    ),
+    Mutant(
+        "fitted variances without what the network does not know",
+        *(DIFFUSION, "self.posterior_vars, t) + extra)", "self.posterior_vars, t))"),
+        ("eq-optimal-reverse-variance",),
+    ),
+    Mutant(
+        "a pixel's own evidence counted twice",
+        *(DIFFUSION, "torch.tanh(signal_share.sqrt() / noise_share", "torch.tanh(2 / noise_share"),
+        ("eq-binary-denoiser",),
+    ),
+    Mutant(
+        "DDIM with the noise of the direction not reduced by the fresh noise",
+        *(DIFFUSION, "torch.sqrt(share - fresh) * noise", "torch.sqrt(share) * noise"),
+        ("eq-ddim-marginal",),
+    ),
 ]
 
 
