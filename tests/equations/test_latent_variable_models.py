@@ -115,6 +115,11 @@ def test_forward_on_a_long_sequence(hmm: CategoricalHMM) -> None:
     assert hmm.score(x[:, None]) == pytest.approx(log_exact, rel=1e-11)
 
 
+def long_sequence(hmm: CategoricalHMM) -> Array:
+    """Two hundred steps, which the package computes in blocks; still no underflow here."""
+    return hmm.sample(200, random_state=0)[0][:, 0]
+
+
 def backward(hmm: CategoricalHMM, x: Array) -> Array:
     beta = np.ones((len(x), hmm.n_components))
     for t in range(len(x) - 2, -1, -1):
@@ -141,10 +146,11 @@ def test_backward(hmm: CategoricalHMM) -> None:
         rest.transmat_, rest.emissionprob_ = hmm.transmat_, hmm.emissionprob_
         _, joint = enumerate_paths(rest, X[t + 1 :])
         assert beta[t, state] == pytest.approx(joint.sum(), rel=1e-12)
-    from_package = hmm.predict_proba(X[:, None]) / forward(hmm, X)
-    expected = beta / beta[-1].sum()
-    ratio = from_package / expected
-    assert ratio == pytest.approx(np.full_like(ratio, ratio[0, 0]), rel=1e-10)
+    # what the package's posterior holds beyond the past is beta, also in blocks of several steps
+    for x in (X, long_sequence(hmm)):
+        following = hmm.predict_proba(x[:, None]) / forward(hmm, x)
+        ratio = following / backward(hmm, x)
+        assert ratio == pytest.approx(np.full_like(ratio, ratio[0, 0]), rel=1e-10)
 
 
 @pytest.mark.equation("eq-hmm-smoothing", tolerance="1e-12")
@@ -157,6 +163,10 @@ def test_smoothing(hmm: CategoricalHMM) -> None:
     printed = forward(hmm, X) * backward(hmm, X) / joint.sum()
     assert printed == pytest.approx(enumerated, abs=1e-12)
     assert hmm.predict_proba(X[:, None]) == pytest.approx(enumerated, abs=1e-12)
+    x = long_sequence(hmm)
+    joint = forward(hmm, x) * backward(hmm, x)
+    share = joint / joint.sum(1, keepdims=True)
+    assert hmm.predict_proba(x[:, None]) == pytest.approx(share, abs=1e-12)
 
 
 @pytest.mark.equation("eq-hmm-viterbi", tolerance="1e-12")
@@ -188,6 +198,11 @@ def test_pairs(hmm: CategoricalHMM) -> None:
         assert printed == pytest.approx(counted, abs=1e-12)
         total += counted
     stepped = one_step(hmm, X[:, None], [len(X)])
+    assert stepped.transmat_ == pytest.approx(total / total.sum(1, keepdims=True), abs=1e-12)
+    x = long_sequence(hmm)
+    after = hmm.emissionprob_[:, x[1:]].T * backward(hmm, x)[1:]
+    total = hmm.transmat_ * (forward(hmm, x)[:-1].T @ after)
+    stepped = one_step(hmm, x[:, None], [len(x)])
     assert stepped.transmat_ == pytest.approx(total / total.sum(1, keepdims=True), abs=1e-12)
 
 
