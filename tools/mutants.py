@@ -46,6 +46,7 @@ AUTOENCODER = "vaebook/autoencoder.py"
 TRANSFORMS = "vaebook/transforms.py"
 HMM = "vaebook/hmm.py"
 DIFFUSION = "vaebook/diffusion.py"
+NAIVE_BAYES, KDE = "vaebook/naive_bayes.py", "vaebook/kde.py"
 LOG_NORMAL = "return -0.5 * (LOG_2PI + log_var + (x - mean).square() * torch.exp(-log_var)).sum(-1)"
 KL_STANDARD = "return 0.5 * (mean.square() + log_var.exp() - 1 - log_var).sum(-1)"
 KL_DIAGONAL = "(scaled + torch.exp(log_var_q - log_var_p) - 1 - log_var_q + log_var_p)"
@@ -64,7 +65,10 @@ MUTANTS = [
     Mutant(
         "the density without its factor ½",
         *(GAUSSIAN, LOG_NORMAL, LOG_NORMAL.replace("-0.5 * (", "-(")),
-        ("eq-evidence", "eq-gaussian-log-likelihood", "eq-unit-variance", "eq-elbo-entropy"),
+        (
+            *("eq-evidence", "eq-gaussian-log-likelihood", "eq-unit-variance", "eq-elbo-entropy"),
+            *("eq-grid-error", "eq-evidence-gradient", "eq-ratio-bias", "eq-rejection-acceptance"),
+        ),
     ),
     Mutant(
         "the sign of the log-variance in the density",
@@ -910,6 +914,46 @@ MUTANTS = [
         "DDIM with the noise of the direction not reduced by the fresh noise",
         *(DIFFUSION, "torch.sqrt(share - fresh) * noise", "torch.sqrt(share) * noise"),
         ("eq-ddim-marginal",),
+    ),
+    # --- density estimation: tables, naive Bayes, kernels
+    Mutant(
+        "a query that is not divided by the evidence",
+        *("vaebook/bayes_net.py", "total = sum(totals.values())", "total = 1.0"),
+        ("eq-bayes-rule", "eq-bayesian-network-query"),
+    ),
+    Mutant(
+        "Laplace smoothing with half of what it adds in the denominator",
+        *(
+            NAIVE_BAYES,
+            "np.log(self.class_count_ + 2 * self.alpha)",
+            "np.log(self.class_count_ + self.alpha)",
+        ),
+        ("eq-laplace-smoothing", "eq-naive-bayes", "eq-beta-posterior", "eq-sequential-bayes"),
+    ),
+    Mutant(
+        "naive Bayes that looks only at the ones",
+        *(NAIVE_BAYES, " + (1 - X) @ self._log_prob_of_zero.T", ""),
+        ("eq-naive-bayes", "eq-naive-bayes-linear"),
+    ),
+    Mutant(
+        "log-probabilities averaged over the features",
+        *(NAIVE_BAYES, "np.where(X == 1, one, zero).sum(1)", "np.where(X == 1, one, zero).mean(1)"),
+        ("eq-total-correlation",),
+    ),
+    Mutant(
+        "the probabilities of the classes counted twice",
+        *(NAIVE_BAYES, "(data) + self._log_prior()", "(data) + 2 * self._log_prior()"),
+        ("eq-repeated-evidence", "eq-naive-bayes"),
+    ),
+    Mutant(
+        "Silverman's rule with another dimension",
+        *(KDE, "scott * (4 / (d + 2))", "scott * (4 / (d + 1))"),
+        ("eq-kde-silverman",),
+    ),
+    Mutant(
+        "each datum left in its own cross-validation",
+        *(KDE, "tile.diagonal(i - j).fill_(-math.inf)", "pass"),
+        ("eq-kde-leave-one-out",),
     ),
 ]
 
