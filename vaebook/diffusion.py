@@ -102,8 +102,8 @@ def cosine_schedule(
 # --- networks ---------------------------------------------------------------------------------
 
 
-class NoiseMLP(nn.Module):
-    r"""Residual perceptron that is told how noisy its input is.
+class LogOddsMLP(nn.Module):
+    r"""Residual perceptron that is told how noisy its input is, for binary data.
 
     The noise level enters as the logarithm of the signal-to-noise ratio,
     :math:`\log \bar\alpha_t / (1 - \bar\alpha_t)`, and scales and shifts the units of every block.
@@ -146,6 +146,29 @@ class NoiseMLP(nn.Module):
         for block in self.blocks:
             values = block(values, level)
         return self.last(F.silu(values))
+
+
+class NoiseMLP(LogOddsMLP):
+    r"""The same network for real data, added to a first guess of the noise.
+
+    Where all is noise, :math:`x_t` *is* the noise, and an error of the guess is multiplied by
+    :math:`1 / \sqrt{\bar\alpha_t}` in the guess of the datum. So the network guesses
+    :math:`\sqrt{1 - \bar\alpha_t}\, x_t + \sqrt{\bar\alpha_t}\, f(x_t)`: errors fade
+    with the signal [1]_. Untrained, it is right for standard normal data. Parameters as for
+    :class:`LogOddsMLP`.
+
+    References
+    ----------
+    .. [1] T. Salimans and J. Ho (2022), Progressive distillation for fast sampling of diffusion
+       models, ICLR.
+    """
+
+    def forward(
+        self, x: Float[Tensor, "batch features"], log_snr: Float[Tensor, "#batch 1"]
+    ) -> Float[Tensor, "batch features"]:
+        """Guess the noise in noisy data of the given levels, one for all or one a row."""
+        residual = super().forward(x, log_snr)
+        return torch.sigmoid(-log_snr).sqrt() * x + torch.sigmoid(log_snr).sqrt() * residual
 
 
 class _ModulatedBlock(nn.Module):
@@ -237,8 +260,9 @@ class Diffusion(nn.Module):
     ----------
     network
         Module from noisy data, shape (batch, features), and the logarithm of their signal-to-noise
-        ratio, shape (batch, 1) or (1, 1), to `features` numbers: the guessed noise for real data.
-        For binary data, half the log-odds of each pixel given the others (see `predict_noise`).
+        ratio, shape (batch, 1) or (1, 1), to `features` numbers: the guessed noise for real data
+        (:class:`NoiseMLP`); half the log-odds of each pixel given the others for binary data
+        (:class:`LogOddsMLP`; see `predict_noise`).
     betas
         Variances of the noise of each step, between 0 and 1, shape (T,): see
         :func:`linear_schedule` and :func:`cosine_schedule`.
