@@ -62,3 +62,25 @@ def test_withdrawn_roles_go_and_others_stay(book, written, kept):
     )
     book.build()
     assert kept in book.page("chapter.html")
+
+
+def test_the_reference_leaves_inherited_methods_to_their_own(book):
+    book.more_configuration = 'extensions.append("sphinx.ext.autodoc")\n'
+    book.more_configuration += 'extensions.sort(key="vaebook.docs".__eq__)\n'
+    book.write(
+        "reference.rst",
+        """\
+        Reference
+        =========
+
+        .. autoclass:: vaebook.naive_bayes.BernoulliNB
+           :members:
+           :inherited-members: BaseEstimator
+        """,
+    )
+    book.write("index.md", "# Book\n\n```{toctree}\nreference\nchapter\nequations\n```\n")
+    book.build()
+    page = book.page("reference.html")
+    assert "predict_joint_log_proba" in page
+    assert "_request" not in page
+    assert "get_metadata_routing" not in page

@@ -85,8 +85,15 @@ def _drop_withdrawn_roles(
         )
 
 
+def _skip_foreign_members(
+    app: Sphinx, what: str, name: str, member: Any, skip: bool, options: Any
+) -> bool | None:
+    """Leave what a class inherits from scikit-learn to scikit-learn's own reference."""
+    return True if str(getattr(member, "__module__", "")).startswith("sklearn.") else None
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Register the roles and the correction of the HTML."""
+    """Register the roles, and the corrections of the reference and of the HTML."""
     app.add_role("chapter", ChapterRole())
     app.add_role("zh", ChineseRole())
     app.add_node(
@@ -95,5 +102,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
         latex=(_pass, _pass),
         text=(_pass, _pass),
     )
+    if "sphinx.ext.autodoc" in app.extensions:
+        app.connect("autodoc-skip-member", _skip_foreign_members)
     app.connect("html-page-context", _drop_withdrawn_roles, priority=400)  # before previews
     return {"parallel_read_safe": True, "parallel_write_safe": True}
