@@ -57,7 +57,7 @@ class MixtureParameters(NamedTuple):
 def precision_cholesky(covariances: Array, covariance_type: CovarianceType = "full") -> Array:
     r"""Factors that whiten: triangular :math:`P_k` with :math:`P_k P_k^\top = \Sigma_k^{-1}`.
 
-    Equation ``def-precision-cholesky`` of the book. No covariance is ever inverted.
+    Equation ``eq-gaussian-by-cholesky`` of the book. No covariance is ever inverted.
 
     Parameters
     ----------
