@@ -853,12 +853,12 @@ MUTANTS = [
     Mutant(
         "the share of the signal without its square root",
         *(DIFFUSION, "return signal_share.sqrt() * signal +", "return signal_share * signal +"),
-        ("eq-forward-marginal", "eq-step-kl", "eq-ddim-marginal"),
+        ("eq-forward-marginal", "eq-step-kl"),
     ),
     Mutant(
         "the variance of the step in place of that of its posterior",
         *(DIFFUSION, "betas * earlier_noise_shares / noise_shares", "betas * noise_shares"),
-        ("eq-forward-posterior", "eq-diffusion-elbo", "eq-posterior-variance-gap", "eq-step-kl"),
+        ("eq-forward-posterior", "eq-diffusion-elbo", "eq-posterior-variance-gap"),
     ),
     Mutant(
         "the posterior's weight of the datum without its root",
