@@ -755,16 +755,17 @@ def mixture_components(
     Figure
     """
     figure, axes = subplots(height=3.4)
-    points, component = np.asarray(points), np.asarray(resp).argmax(axis=1)
+    points, means, covariances = map(np.asarray, (points, means, covariances))
+    component = np.asarray(resp).argmax(axis=1)
     angle = np.linspace(0, 2 * np.pi, 100)
     circle = np.stack([np.cos(angle), np.sin(angle)])
-    for k, (mean, covariance) in enumerate(zip(means, np.asarray(covariances), strict=True)):
+    for k, (mean, covariance) in enumerate(zip(means, covariances, strict=True)):
         color = CYCLE[k % 6]
         own = points[component == k]
         axes.plot(*own.T, MARKERS[k % 6], markersize=2.5, alpha=0.6, color=color)
         ellipse = np.linalg.cholesky(covariance) @ circle
         for width in (1, 2):
-            axes.plot(*(np.asarray(mean)[:, None] + width * ellipse), color=color, linewidth=1.4)
+            axes.plot(*(mean[:, None] + width * ellipse), color=color, linewidth=1.4)
     axes.set(xlabel=x_label, ylabel=y_label)
     return figure
 
@@ -819,7 +820,7 @@ def taxonomy_tree(models: Mapping[str, object]) -> Figure:
     root = (explicit + places["implicit"]) / 2
     axes.text(0, root, "sample", va="center")
     axes.text(2.0, explicit, "explicit", va="center")
-    ink = {"color": PALETTE["ink"], "linewidth": 1.2}
+    ink: dict[str, Any] = {"color": PALETTE["ink"], "linewidth": 1.2}
     branches = [places["explicit, tractable"], places["explicit, intractable"]]
     for start, stem, height, ends in (
         (1.3, 1.6, root, {explicit: 1.9, places["implicit"]: 4.0}),

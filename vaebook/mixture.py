@@ -28,6 +28,8 @@ from vaebook.gaussian import LOG_2PI
 Array = NDArray[Any]
 CovarianceType = Literal["full", "tied", "diag", "spherical"]
 
+FLOATS = [np.float64, np.float32]
+
 # Rows taken at a time: their differences from a mean stay in the processor's cache.
 BLOCK = 1024
 
@@ -332,7 +334,7 @@ class _Run(NamedTuple):
     converged: bool
 
 
-class GaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
+class GaussianMixture(DensityMixin, BaseEstimator):
     r"""Mixture of Gaussians, fitted by expectation-maximization.
 
     Equations ``eq-mixture-density`` and ``eq-em-monotone`` of the book. Parameters, attributes and
@@ -476,13 +478,13 @@ class GaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
             Component numbers, shape (n_samples,); what `predict` returns for `X`.
         """
         self._validate_params()
-        X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
-        if len(X) < self.n_components:
+        rows: Array = validate_data(self, X, dtype=FLOATS, ensure_min_samples=2)
+        if len(rows) < self.n_components:
             raise ValueError(
                 f"Expected n_samples >= n_components but got n_components = "
-                f"{self.n_components}, n_samples = {len(X)}"
+                f"{self.n_components}, n_samples = {len(rows)}"
             )
-        given = self._given(X)
+        given = self._given(rows)
         random_state = check_random_state(self.random_state)
         goes_on = self.warm_start and hasattr(self, "converged_")
         best: _Run | None = None
@@ -490,15 +492,15 @@ class GaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
             if goes_on:
                 start, bound = self._parameters(), self.lower_bound_
             else:
-                start, bound = self._start(X, given, random_state), -np.inf
-            run = self._run(X, start, bound, attempt)
+                start, bound = self._start(rows, given, random_state), -np.inf
+            run = self._run(rows, start, bound, attempt)
             if best is None or run.bounds[-1:] > best.bounds[-1:]:
                 best = run
         assert best is not None  # n_init is at least one
         if not best.converged and self.max_iter > 0:
             warnings.warn(NOT_CONVERGED, ConvergenceWarning, stacklevel=2)
         self._set(best)
-        return self._log_joint(X).argmax(axis=1)
+        return self._log_joint(rows).argmax(axis=1)
 
     def _run(self, X: Array, start: MixtureParameters, bound: float, attempt: int) -> _Run:
         """EM from one start: until the bound rises by less than `tol`, or `max_iter` steps."""
@@ -577,9 +579,9 @@ class GaussianMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
 
     def _log_joint(self, X: ArrayLike) -> Array:
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        rows: Array = validate_data(self, X, dtype=FLOATS, reset=False)
         return log_joint(
-            X, self.weights_, self.means_, self.precisions_cholesky_, self.covariance_type
+            rows, self.weights_, self.means_, self.precisions_cholesky_, self.covariance_type
         )
 
     def score_samples(self, X: ArrayLike) -> Array:
