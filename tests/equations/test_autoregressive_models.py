@@ -9,15 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.equations.common import F64, generator
 from vaebook.autoregressive import MADE, Autoregressive, PixelRNN
 
-F64 = torch.float64
 D = 6
 ALL = torch.tensor(list(product([0.0, 1.0], repeat=D)), dtype=F64)
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def models(seed: int = 0) -> list[Autoregressive]:

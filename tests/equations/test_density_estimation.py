@@ -11,16 +11,11 @@ from scipy import integrate, optimize, special, stats
 from sklearn.datasets import load_digits
 from torch import Tensor
 
+from tests.equations.common import F64, tensor
 from vaebook.bayes_net import BayesianNetwork
 from vaebook.gaussian import LinearGaussian, log_normal
 from vaebook.kde import KernelDensity
 from vaebook.naive_bayes import BernoulliNB, GaussianNB
-
-F64 = torch.float64
-
-
-def tensor(values: object) -> Tensor:
-    return torch.tensor(values, dtype=F64)
 
 
 def binary_data(n: int = 400, d: int = 7, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.equations.common import F64, generator
 from vaebook.data import toy_density
 from vaebook.diffusion import (
     Diffusion,
@@ -20,14 +21,9 @@ from vaebook.diffusion import (
 from vaebook.estimators import monte_carlo
 from vaebook.gaussian import FullGaussian, kl_full, log_normal
 
-F64 = torch.float64
 MEAN = torch.tensor([0.5, -1.0], dtype=F64)
 COVARIANCE = torch.tensor([[0.8, 0.3], [0.3, 0.5]], dtype=F64)
 EYE = torch.eye(2, dtype=F64)
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 from scipy import integrate, optimize, stats
 from torch import Tensor
 
+from tests.equations.common import F64, normals, tensor
 from vaebook.gaussian import (
     FullGaussian,
     LinearGaussian,
@@ -19,16 +20,6 @@ from vaebook.gaussian import (
     log_normal,
     log_normal_full,
 )
-
-F64 = torch.float64
-
-
-def tensor(values: object) -> Tensor:
-    return torch.tensor(values, dtype=F64)
-
-
-def normals(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=F64)
 
 
 def random_covariance(d: int, seed: int = 0) -> Tensor:

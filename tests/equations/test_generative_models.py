@@ -12,21 +12,11 @@ from scipy import stats
 from scipy.spatial.distance import cdist
 from torch import Tensor, nn
 
+from tests.equations.common import F64, generator, tensor
 from vaebook.data import toy_density
 from vaebook.gan import GAN, discriminator_loss, generator_loss, mlp_gan
 from vaebook.gaussian import LinearGaussian
 from vaebook.two_sample import energy_distance, nearest_distances, permutation_test
-
-F64 = torch.float64
-
-
-def tensor(values: object) -> Tensor:
-    return torch.tensor(values, dtype=F64)
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
 
 # --- samples ----------------------------------------------------------------------------------
 

@@ -11,20 +11,10 @@ import torch
 from scipy import integrate, stats
 from torch import Tensor
 
+from tests.equations.common import F64, generator, normals
 from vaebook.autoencoder import mlp_autoencoder
 from vaebook.gaussian import LinearGaussian, kl_full, log_normal
 from vaebook.vae import VAE, Bernoulli, Gaussian, mlp_vae
-
-F64 = torch.float64
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def normals(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=generator(seed), dtype=F64)
-
 
 WORLD = LinearGaussian(normals(5, 2), normals(5, seed=1), 0.4)
 

@@ -13,15 +13,10 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import adjusted_rand_score
 from torch import Tensor
 
+from tests.equations.common import F64, normals
 from vaebook.autoencoder import Autoencoder, mlp_autoencoder, reconstruction_objective
 from vaebook.gaussian import LinearGaussian
 from vaebook.training import fit
-
-F64 = torch.float64
-
-
-def normals(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=F64)
 
 
 def linear_autoencoder(encoder: Tensor, decoder: Tensor, centre: Tensor) -> Autoencoder:

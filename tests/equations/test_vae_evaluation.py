@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
 
+from tests.equations.common import F64, all_images, generator, tensor
 from vaebook.estimators import effective_sample_size, log_mean_exp, monte_carlo
 from vaebook.gaussian import LinearGaussian, kl_to_standard_normal, log_normal
 from vaebook.vae import (
@@ -24,16 +25,6 @@ from vaebook.vae import (
     mlp_vae,
     reparameterize,
 )
-
-F64 = torch.float64
-
-
-def tensor(values: object) -> Tensor:
-    return torch.tensor(values, dtype=F64)
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 class ScaledPosterior(nn.Module):
@@ -253,10 +244,6 @@ def causal(side: int, reach: int) -> tuple[CausalBernoulli, Tensor]:
     with torch.no_grad():
         likelihood.weight.copy_(torch.randn(side**2, side**2, generator=generator(), dtype=F64))
     return likelihood, torch.randn(side**2, generator=generator(1), dtype=F64)
-
-
-def all_images(n_pixels: int) -> Tensor:
-    return tensor(list(itertools.product((0.0, 1.0), repeat=n_pixels)))
 
 
 @pytest.mark.equation("eq-causal-bernoulli", tolerance="1e-12")

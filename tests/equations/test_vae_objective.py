@@ -11,6 +11,7 @@ import torch
 from scipy import integrate, stats
 from torch import Tensor
 
+from tests.equations.common import F64, generator, tensor
 from vaebook.estimators import (
     effective_sample_size,
     log_mean_exp,
@@ -35,17 +36,6 @@ from vaebook.vae import (
     mlp,
     reparameterize,
 )
-
-F64 = torch.float64
-
-
-def tensor(values: object) -> Tensor:
-    return torch.tensor(values, dtype=F64)
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
 
 # A model with one latent dimension, a datum, a wrong q, and a grid that is exact to rounding.
 SMALL = LinearGaussian(tensor([[1.0], [0.5], [-0.8]]), tensor([0.3, -0.2, 0.1]), 0.5)

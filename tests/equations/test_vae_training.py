@@ -11,6 +11,7 @@ import torch
 from scipy import optimize
 from torch import Tensor, nn
 
+from tests.equations.common import F64, all_images, generator
 from vaebook.data import dynamic_binarization
 from vaebook.gaussian import LinearGaussian, log_normal
 from vaebook.training import fit
@@ -25,16 +26,6 @@ from vaebook.vae import (
     reparameterize,
     set_output_bias,
 )
-
-F64 = torch.float64
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def all_images(n_pixels: int) -> Tensor:
-    return torch.tensor(list(itertools.product((0.0, 1.0), repeat=n_pixels)), dtype=F64)
 
 
 def image_frequencies(drawn: Tensor) -> Tensor:
