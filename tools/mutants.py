@@ -928,7 +928,10 @@ MUTANTS = [
             "np.log(self.class_count_ + 2 * self.alpha)",
             "np.log(self.class_count_ + self.alpha)",
         ),
-        ("eq-laplace-smoothing", "eq-naive-bayes", "eq-beta-posterior", "eq-sequential-bayes"),
+        (
+            *("eq-laplace-smoothing", "eq-naive-bayes", "eq-beta-posterior"),
+            *("eq-sequential-bayes", "eq-fair-coins"),
+        ),
     ),
     Mutant(
         "naive Bayes that looks only at the ones",
@@ -954,6 +957,17 @@ MUTANTS = [
         "each datum left in its own cross-validation",
         *(KDE, "tile.diagonal(i - j).fill_(-math.inf)", "pass"),
         ("eq-kde-leave-one-out",),
+    ),
+    # one data set, every model
+    Mutant(
+        "the bound without its KL term",
+        *(VAE, "return reconstruction - kl\n", "return reconstruction\n"),
+        ("eq-exact-bound-gap",),
+    ),
+    Mutant(
+        "kernels whose density is not normalised",
+        *(KDE, "(math.log(bandwidth) + 0.5 * LOG_2PI)", "math.log(bandwidth)"),
+        ("eq-dequantisation-bound",),
     ),
 ]
 
