@@ -270,7 +270,7 @@ MUTANTS = [
         *(VAE, "F.softplus(params).sum(-1)", "F.softplus(params).mean(-1)"),
         (
             *("eq-bernoulli-log-likelihood", "eq-causal-bernoulli", "eq-mean-over-pixels"),
-            "eq-initial-bound",
+            *("eq-initial-bound", "eq-bound-one-way"),
         ),
     ),
     Mutant(
