@@ -19,7 +19,7 @@ ALLOWED = {
 }
 
 UNITS = r"(?:\s|\\,|-)*(?:%|\\%|percent|ms|s|seconds?|minutes?|nats?|bits?|[KMG]i?B|times)(?!\w)"
-RESULT = re.compile(rf"(?<![\w.])(?:\d+\.\d+(?!\.?\d)(?:{UNITS})?|\d+(?:,\d{{3}})*{UNITS})")
+RESULT = re.compile(rf"(?<![\w.§])(?:\d+\.\d+(?!\.?\d)(?:{UNITS})?|\d+(?:,\d{{3}})*{UNITS})")
 MEASURED = re.compile(r"(?<![a-z])(?:ms|s|seconds?|minutes?|[KMG]i?B)$")  # never a setting
 NUMBER = re.compile(r"(?<![\w.])\d[\d_]*(?:\.\d+)?(?:e-?\d+)?")
 FENCE = re.compile(r"^([`:~]{3,})(\{[^}\n]+\})?([^\n]*)\n(.*?)^\1[`:~]*$", re.MULTILINE | re.DOTALL)
