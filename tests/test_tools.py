@@ -9,7 +9,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from tools import dependencies, execution
+from tools import dependencies, execution, notebooks
 from tools.dependencies import ROOT
 from tools.normalise import normalise, to_text
 
@@ -196,3 +196,29 @@ def test_notebooks_are_stored_in_that_form(name):
     path = execution.BOOK / f"{name}.ipynb"
     read = nbformat.read(path, as_version=nbformat.NO_CONVERT)
     assert path.read_text(encoding="utf-8") == to_text(normalise(read)), "run `make notebooks`"
+
+
+@pytest.mark.parametrize(
+    ("value", "name", "printed", "changes"),
+    [
+        ("9.9", "measured_seconds", "fast: True", False),
+        ("9.9", "measured_minutes", "fast: True", True),
+        ("9.9", "measured_seconds", "fast: False", True),
+    ],
+    ids=["another value", "another name", "another verdict"],
+)
+def test_measured_values_alone_rewrite_no_notebook(value, name, printed, changes):
+    def stored(name, value, printed):
+        results = {"scrapbook": {"name": name, "results": {name: value}}}
+        data = {"text/plain": f"{name} = {value}"}
+        cell = new_code_cell("run()", execution_count=1)
+        cell.outputs = [
+            new_output("display_data", data=data, metadata=results),
+            new_output("stream", name="stdout", text=printed),
+        ]
+        return notebooks.compared(to_text(normalise(new_notebook(cells=[cell]))))
+
+    before = stored("measured_seconds", "1.5", "fast: True")
+    after = stored(name, value, printed)
+    before, after = ([line for line in lines if '"id"' not in line] for lines in (before, after))
+    assert (before != after) == changes

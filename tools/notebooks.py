@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 from tools.dependencies import ROOT
 from tools.execution import NotebookError, execute, with_outputs
 from tools.normalise import normalise, to_text
 
+MEASURED = re.compile(r"(measured_\w+).*")
+
+
+def compared(text: str) -> list[str]:
+    """Return a stored notebook without what a machine decides: the values named ``measured_...``."""
+    return [MEASURED.sub(r"\1", line) for line in text.splitlines()]
+
 
 def main() -> None:
-    """Rewrite each notebook whose committed form differs from the form of its run."""
+    """Rewrite each notebook whose committed form differs from the form of its run.
+
+    If only seconds and other measured values differ, it stays as it is: running an unchanged book
+    again changes no file.
+    """
     try:
         jobs, _ = execute()
     except NotebookError as error:
         sys.exit(f"\n{error}")
     for job in jobs.values():
         text = to_text(normalise(with_outputs(job)))
-        if text != job.path.read_text(encoding="utf-8"):
+        if compared(text) != compared(job.path.read_text(encoding="utf-8")):
             job.path.write_text(text, encoding="utf-8", newline="\n")
             print(f"changed: {job.path.relative_to(ROOT)}")
     print(f"{len(jobs)} notebooks hold the outputs of their last run")
