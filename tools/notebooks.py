@@ -13,7 +13,7 @@ MEASURED = re.compile(r"(measured_\w+).*")
 
 
 def compared(text: str) -> list[str]:
-    """Return a stored notebook without what a machine decides: the values named ``measured_...``."""
+    """Return a stored notebook without what a machine decides: values named ``measured_...``."""
     return [MEASURED.sub(r"\1", line) for line in text.splitlines()]
 
 
