@@ -25,7 +25,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm.auto import tqdm
 
 from vaebook._checks import check_at_least, check_in, fail
-from vaebook.training import History, Transform, pick_device
+from vaebook.training import History, Transform, _check_arguments, pick_device
 from vaebook.vae import mlp
 
 # --- the losses -------------------------------------------------------------------------------
@@ -286,17 +286,3 @@ def _take_step(optimizer: torch.optim.Optimizer, loss: Tensor, step: int) -> Non
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     optimizer.step()
-
-
-def _check_arguments(
-    data: Tensor, epochs: int, batch_size: int, lr: float, ema: float | None, seed: int
-) -> None:
-    if not isinstance(data, Tensor) or data.ndim < 2 or len(data) == 0:
-        fail("data", "a tensor of at least one row", getattr(data, "shape", type(data).__name__))
-    check_at_least("epochs", epochs, 1)
-    check_at_least("batch_size", batch_size, 1)
-    check_at_least("seed", seed, 0)
-    if not (math.isfinite(lr) and lr > 0):
-        fail("lr", "a positive number", lr)
-    if ema is not None and not 0 < ema < 1:
-        fail("ema", "a decay between 0 and 1, or None", ema)

@@ -162,7 +162,17 @@ def fit(
         At the first step whose bound is not finite; the last checkpoint is kept.
     """
     check_in("amp", amp, (True, False, "auto"))
-    _check_arguments(data, validation, epochs, batch_size, lr, schedule, kl_warmup, ema, seed)
+    _check_arguments(
+        data,
+        epochs,
+        batch_size,
+        lr,
+        ema,
+        seed,
+        validation=validation,
+        schedule=schedule,
+        kl_warmup=kl_warmup,
+    )
     target = pick_device(device)
     mixed = bfloat16_pays(target) if amp == "auto" else bool(amp)
     home = next(model.parameters()).device
@@ -428,14 +438,15 @@ def _not_finite(run: _Run, loss: Tensor, checkpoint: str | Path | None) -> str:
 
 def _check_arguments(
     data: Tensor,
-    validation: Tensor | None,
     epochs: int,
     batch_size: int,
     lr: float,
-    schedule: str,
-    kl_warmup: float,
     ema: float | None,
     seed: int,
+    *,
+    validation: Tensor | None = None,
+    schedule: str = "constant",
+    kl_warmup: float = 0.0,
 ) -> None:
     if not isinstance(data, Tensor) or data.ndim < 2 or len(data) == 0:
         fail("data", "a tensor of at least one row", getattr(data, "shape", type(data).__name__))
