@@ -155,6 +155,27 @@ def test_error_of_a_projection(d: int) -> None:
         assert float(error.detach()) == pytest.approx(float(printed), rel=1e-12)
 
 
+@pytest.mark.equation("eq-captured-variance", tolerance="1e-12")
+@pytest.mark.parametrize("d", [1, 3, 5])
+def test_a_plane_shares_out_weights_among_the_eigenvalues(d: int) -> None:
+    """The variance of the package's codes, in random planes and in that of scikit-learn's PCA."""
+    vectors = torch.linalg.eigh(COVARIANCE).eigenvectors.flip(1)
+    planes = [torch.linalg.qr(normals(5, d, seed=seed)).Q for seed in range(5)]
+    for axes in (*planes, torch.from_numpy(PCA(d).fit(X.numpy()).components_.T)):
+        codes = linear_autoencoder(axes.T, axes, CENTRE).encode(X).detach()
+        weights = (axes.T @ vectors).square().sum(0)
+        captured = float((EIGENVALUES * weights).sum())
+        assert float(codes.var(0, correction=0).sum()) == pytest.approx(captured, rel=1e-12)
+        trace = (axes.T @ COVARIANCE @ axes).trace()
+        assert float(trace) == pytest.approx(captured, rel=1e-12)
+        assert (weights > -1e-12).all()
+        assert (weights < 1 + 1e-12).all()
+        assert float(weights.sum()) == pytest.approx(d, rel=1e-12)
+        assert captured <= float(EIGENVALUES[:d].sum()) + 1e-12
+    # the last plane, that of PCA, gives its weights to the largest eigenvalues
+    assert captured == pytest.approx(float(EIGENVALUES[:d].sum()), rel=1e-12)
+
+
 @pytest.mark.equation("eq-eckart-young", tolerance="1e-9")
 @pytest.mark.parametrize("d", [1, 2, 4])
 def test_the_best_code_with_a_linear_decoder(d: int) -> None:
