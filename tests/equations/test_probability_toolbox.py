@@ -67,11 +67,11 @@ def test_the_unconscious_statistician() -> None:
     for x, weight in zip(values, p, strict=True):
         of_result[x**2] = of_result.get(x**2, 0.0) + weight
     assert sum(y * weight for y, weight in of_result.items()) == pytest.approx(
-        (p * values**2).sum()
+        (p * values**2).sum(), rel=1e-12
     )
 
 
-@pytest.mark.equation("eq-variance", tolerance="1e-12")
+@pytest.mark.equation("eq-variance", tolerance="1e-11")
 def test_two_forms_of_the_variance() -> None:
     """SciPy's variance of random discrete distributions."""
     for seed in range(10):
@@ -118,7 +118,8 @@ def test_entropy_of_a_gaussian() -> None:
         covariance = random_covariance(d, seed=d)
         exact = stats.multivariate_normal(np.zeros(d), covariance.numpy()).entropy()
         log_det = np.linalg.slogdet(covariance.numpy())[1]
-        assert d / 2 * math.log(2 * math.pi * math.e) + log_det / 2 == pytest.approx(exact)
+        formula = d / 2 * math.log(2 * math.pi * math.e) + log_det / 2
+        assert formula == pytest.approx(exact, abs=1e-10)
         model = FullGaussian(torch.zeros(d, dtype=F64), covariance)
         value, error = monte_carlo(-model.log_prob(model.sample(20_000, seeded(1))))
         assert abs(float(value) - exact) < 4.5 * float(error)
@@ -308,9 +309,10 @@ def test_importance_sampling_moves_the_weight() -> None:
 def test_variance_of_the_self_normalised_estimate() -> None:
     """The spread of 4,000 estimates; the right-hand side by quadrature."""
     p, q = log_density(0.0, 1.0), log_density(0.5, 1.5)
-    weights, f = (p - q).exp(), GRID + GRID**2
+    weights, f = 3 * (p - q).exp(), GRID + GRID**2  # p is known up to a factor
     mean = integral(p.exp() * f)
-    predicted = integral(q.exp() * weights**2 * (f - mean) ** 2) / 2_000
+    square = integral(q.exp() * weights) ** 2
+    predicted = integral(q.exp() * weights**2 * (f - mean) ** 2) / square / 2_000
     z = 0.5 + 1.5 * normals(2_000, 4_000)
     log_weights = -z.square() / 2 + ((z - 0.5) / 1.5).square() / 2
     value, error = importance_average(z + z.square(), log_weights)
@@ -323,7 +325,8 @@ def test_variance_of_the_self_normalised_estimate() -> None:
 def test_limit_of_the_effective_sample_size() -> None:
     """Quadrature of both expectations for a shifted, wide proposal; draws from it."""
     p, q = log_density(0.0, 1.0), log_density(0.5, 1.5)
-    first, second = integral(p.exp()), integral((2 * p - q).exp())
+    weights = 3 * (p - q).exp()  # p is known up to a factor
+    first, second = integral(q.exp() * weights), integral(q.exp() * weights**2)
     z = 0.5 + 1.5 * normals(400_000)
     log_weights = -z.square() / 2 + ((z - 0.5) / 1.5).square() / 2
     share = float(effective_sample_size(log_weights)) / len(z)

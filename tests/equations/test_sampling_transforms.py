@@ -254,9 +254,9 @@ def test_length_of_a_gaussian_vector(d: int) -> None:
     mean = math.sqrt(2) * math.exp(math.lgamma((d + 1) / 2) - math.lgamma(d / 2))
     assert moments[0] == pytest.approx(1, abs=1e-9)
     assert moments[1] == pytest.approx(mean, rel=1e-9)
-    assert moments[2] - moments[1] ** 2 == pytest.approx(d - mean**2, abs=1e-6)
-    assert math.sqrt(d - 1) <= mean <= math.sqrt(d)
-    assert d - mean**2 <= 1
+    assert moments[2] - moments[1] ** 2 == pytest.approx(d - mean**2, abs=1e-9)
+    assert math.sqrt(d - 0.5) <= mean <= math.sqrt(d)
+    assert d - mean**2 <= 0.5
 
 
 @pytest.mark.equation("eq-mode-and-shell", tolerance="1e-9")
