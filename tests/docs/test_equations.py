@@ -42,6 +42,11 @@ BAD_TESTS = {
         '@pytest.mark.equation("eq-sum", tolerance="1")\ndef check():\n    """A."""',
         "check is marked but pytest will not collect it",
     ),
+    "looser than it says": (
+        '@pytest.mark.equation("eq-sum", tolerance="1e-9; 3 %; 4.5 standard errors")\n'
+        'def test_x():\n    """A."""\n    assert 1 == pytest.approx(1, rel=0.1)',
+        "but a comparison in the test allows 0.1",
+    ),
     "skipped": (
         '@pytest.mark.skip\n@pytest.mark.equation("eq-sum", tolerance="1")\n'
         'def test_x():\n    """A."""',

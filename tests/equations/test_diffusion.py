@@ -70,7 +70,9 @@ def walk(x: Tensor, seed: int = 0) -> list[Tensor]:
 # --- forward ----------------------------------------------------------------------------------
 
 
-@pytest.mark.equation("eq-forward-marginal", tolerance="4.5 standard errors")
+@pytest.mark.equation(
+    "eq-forward-marginal", tolerance="4.5 standard errors; 0.01 for the covariance"
+)
 def test_the_jump_has_the_law_of_the_walk() -> None:
     """Mean and covariance of 200,000 chains simulated step by step; the jump itself, exactly."""
     model, states = exact_model(BETAS), walk(START.expand(200_000, 2))

@@ -53,7 +53,7 @@ def test_moments_of_the_normal_density(mean: float, variance: float) -> None:
     assert moment(2, mean) == pytest.approx(variance, abs=1e-8)
 
 
-@pytest.mark.equation("eq-quadratic-form", tolerance="1e-10")
+@pytest.mark.equation("eq-quadratic-form", tolerance="1e-9")
 def test_the_quadratic_form_of_transformed_noise() -> None:
     """The squared length of the noise itself, and -2 log of the density ratio to the mean."""
     transform, noise = normals(4, 4, seed=5), normals(10, 4, seed=6)
@@ -227,7 +227,7 @@ def test_maximum_likelihood_in_closed_form() -> None:
         assert mean_log_likelihood(mean + 0.02 * normals(3, seed=seed), covariance) < best
 
 
-@pytest.mark.equation("eq-likelihood-is-divergence", tolerance="1e-9")
+@pytest.mark.equation("eq-likelihood-is-divergence", tolerance="1e-9; 0.2 % for the fit")
 def test_expected_log_likelihood_is_entropy_and_divergence() -> None:
     """Quadrature of each term for two-peaked data; the fit of a large sample is the nearest."""
     grid = torch.linspace(-12, 14, 6001, dtype=F64)
@@ -280,7 +280,7 @@ def test_rank_of_the_fitted_covariance(n_points: int, d: int) -> None:
     assert np.linalg.matrix_rank(repeated.numpy(), tol=1e-10) == 1
 
 
-@pytest.mark.equation("eq-unbounded-likelihood", tolerance="1e-6 relative")
+@pytest.mark.equation("eq-unbounded-likelihood", tolerance="1e-6 relative; 1 % for the slope")
 def test_the_likelihood_is_unbounded() -> None:
     """SciPy's density of five points in eight dimensions, for a smaller and smaller variance."""
     few = normals(5, 8)

@@ -100,7 +100,7 @@ def test_a_shadow_does_not_know_the_turn() -> None:
 # --- image space ------------------------------------------------------------------------------
 
 
-@pytest.mark.equation("eq-typical-set", tolerance="exact")
+@pytest.mark.equation("eq-typical-set", tolerance="1e-9")
 def test_few_images_are_probable() -> None:
     """Counting, over all 1,024 binary images of ten pixels, with the package's probabilities."""
     images = torch.tensor(list(itertools.product([0.0, 1.0], repeat=10)), dtype=F64)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
-from decimal import Decimal, getcontext
+from decimal import Decimal, localcontext
 
 import numpy as np
 import pytest
@@ -111,7 +111,7 @@ def test_bounds_of_the_entropy() -> None:
     assert stats.entropy(np.full(6, 1 / 6)) == pytest.approx(math.log(6), abs=1e-12)
 
 
-@pytest.mark.equation("eq-gaussian-entropy", tolerance="1e-10")
+@pytest.mark.equation("eq-gaussian-entropy", tolerance="1e-10; 4.5 standard errors for the draws")
 def test_entropy_of_a_gaussian() -> None:
     """SciPy's entropy; the average surprise of draws of the package's Gaussian."""
     for d in (1, 3, 6):
@@ -185,7 +185,7 @@ def test_the_forward_fit_has_the_moments() -> None:
         assert divergence(log_density(m, s)) == pytest.approx(nearest + float(closed), rel=1e-9)
 
 
-@pytest.mark.equation("eq-mode-price", tolerance="1e-10")
+@pytest.mark.equation("eq-mode-price", tolerance="1e-10; 1e-9 where the bound is reached")
 def test_the_price_of_one_mode() -> None:
     """Quadrature for components near and far; far apart the bound is reached."""
     for gap in (0.0, 1.0, 3.0, 12.0):
@@ -231,7 +231,7 @@ def test_mutual_information_of_two_gaussians(r: float) -> None:
 # --- Jensen -----------------------------------------------------------------------------------
 
 
-@pytest.mark.equation("eq-jensen-gap", tolerance="1e-12")
+@pytest.mark.equation("eq-jensen-gap", tolerance="1e-12; 0.1 % for a small spread")
 @pytest.mark.parametrize(
     ("f", "second"),
     [
@@ -261,7 +261,6 @@ def test_bounds_of_jensens_gap(
     assert gap == pytest.approx(0.5 * float(second(tensor(1.0))) * 1e-4, rel=1e-3)
 
 
-@pytest.mark.equation("eq-jensen-gap", tolerance="2 %")
 def test_the_gap_of_an_average_of_weights() -> None:
     """The closed form for log-normal weights: log of the mean less mean of the log is v/2."""
     log_weights = 0.3 * normals(400_000)
@@ -272,7 +271,9 @@ def test_the_gap_of_an_average_of_weights() -> None:
 # --- Monte Carlo ------------------------------------------------------------------------------
 
 
-@pytest.mark.equation("eq-monte-carlo-slope", tolerance="4.5 standard errors")
+@pytest.mark.equation(
+    "eq-monte-carlo-slope", tolerance="4.5 standard errors; 3 % for the reported one"
+)
 def test_the_error_falls_with_the_root_of_the_draws() -> None:
     """Least squares on errors from the known mean of a χ variable; slope and intercept."""
     exact, variance = float(stats.chi(3).mean()), float(stats.chi(3).var())
@@ -291,7 +292,9 @@ def test_the_error_falls_with_the_root_of_the_draws() -> None:
     assert reported == pytest.approx(np.sqrt(variance / sizes), rel=0.03)
 
 
-@pytest.mark.equation("eq-importance-expectation", tolerance="1e-9")
+@pytest.mark.equation(
+    "eq-importance-expectation", tolerance="1e-9; 4.5 standard errors for the draws"
+)
 def test_importance_sampling_moves_the_weight() -> None:
     """Quadrature of both sides; SciPy's tail probability from draws around 4."""
     p, q = log_density(0.3, 1.0), log_density(-0.5, 1.7)
@@ -305,7 +308,7 @@ def test_importance_sampling_moves_the_weight() -> None:
     assert float(error) < 0.02 * stats.norm.sf(4)
 
 
-@pytest.mark.equation("eq-self-normalized-variance", tolerance="5 %")
+@pytest.mark.equation("eq-self-normalized-variance", tolerance="10 %")
 def test_variance_of_the_self_normalised_estimate() -> None:
     """The spread of 4,000 estimates; the right-hand side by quadrature."""
     p, q = log_density(0.0, 1.0), log_density(0.5, 1.5)
@@ -316,8 +319,8 @@ def test_variance_of_the_self_normalised_estimate() -> None:
     z = 0.5 + 1.5 * normals(2_000, 4_000)
     log_weights = -z.square() / 2 + ((z - 0.5) / 1.5).square() / 2
     value, error = importance_average(z + z.square(), log_weights)
-    assert float(value.var()) == pytest.approx(predicted, rel=0.05)
-    assert float(error.square().mean()) == pytest.approx(predicted, rel=0.05)
+    assert float(value.var()) == pytest.approx(predicted, rel=0.1)
+    assert float(error.square().mean()) == pytest.approx(predicted, rel=0.1)
     assert abs(float(value.mean()) - mean) < 4.5 * math.sqrt(predicted / 4_000) + 2e-3
 
 
@@ -333,7 +336,7 @@ def test_limit_of_the_effective_sample_size() -> None:
     assert share == pytest.approx(first**2 / second, rel=0.01)
 
 
-@pytest.mark.equation("eq-shifted-proposal", tolerance="1e-9")
+@pytest.mark.equation("eq-shifted-proposal", tolerance="1e-9; 3 % for the draws")
 @pytest.mark.parametrize(("d", "delta"), [(1, 0.5), (2, 0.5), (6, 0.25)])
 def test_a_shifted_proposal(d: int, delta: float) -> None:
     """Quadrature of one dimension to the power d; draws in d dimensions to 3 %."""
@@ -385,7 +388,7 @@ def test_change_of_variables_in_the_plane() -> None:
     assert density.numpy() == pytest.approx(moved.numpy(), abs=1e-9)
 
 
-@pytest.mark.equation("eq-coupling-determinant", tolerance="1e-12")
+@pytest.mark.equation("eq-coupling-determinant", tolerance="1e-12; 1e-6 by differences")
 def test_determinant_of_a_coupling() -> None:
     """The determinant of the Jacobian by central differences, and by autograd."""
 
@@ -433,9 +436,9 @@ def test_divergences_survive_a_transformation() -> None:
 @pytest.mark.parametrize("offset", [-5000.0, 0.0, 5000.0])
 def test_log_of_a_sum_of_exponentials(offset: float) -> None:
     """Python's decimal arithmetic with fifty digits and any exponent."""
-    getcontext().prec = 50
     values = offset + 10 * normals(8)
-    exact = float(sum((Decimal(float(v)).exp() for v in values), Decimal(0)).ln())
+    with localcontext(prec=50):
+        exact = float(sum((Decimal(float(v)).exp() for v in values), Decimal(0)).ln())
     largest = values.max()
     printed = float(largest + (values - largest).exp().sum().log())
     assert printed == pytest.approx(exact, rel=1e-12)

@@ -97,7 +97,7 @@ def test_transformed_noise_follows_the_target(name: str) -> None:
         assert CELL[sent <= x].sum() == pytest.approx(float(cdf(x)), abs=CELLS)
 
 
-@pytest.mark.equation("eq-closed-quantiles", tolerance="1e-12")
+@pytest.mark.equation("eq-closed-quantiles", tolerance="1e-10, relative")
 def test_quantiles_in_closed_form() -> None:
     """SciPy's distribution functions at the claimed quantiles, and the package's transform."""
     u = np.linspace(0.001, 0.999, 999)
@@ -142,6 +142,16 @@ def test_data_in_their_own_distribution_function_are_uniform(name: str) -> None:
         assert CELL[values <= u].sum() == pytest.approx(u, abs=CELLS)
 
 
+@pytest.mark.equation("eq-pit", tolerance="2e-5")
+def test_a_gap_in_the_support_leaves_the_values_uniform() -> None:
+    """Evenly spaced data on two intervals: continuous, but F has no inverse in the gap."""
+    middles = (np.arange(100_000) + 0.5) / 100_000
+    x = np.concatenate([middles, middles + 2])
+    values = pit_values(x, stats.rv_histogram((np.array([1.0, 0.0, 1.0]), np.arange(4.0))))
+    for u in (0.02, 0.4, 0.5, 0.97):
+        assert np.mean(values <= u) == pytest.approx(u, abs=2e-5)
+
+
 @pytest.mark.equation("eq-randomized-pit", tolerance="1e-12; 4 standard errors for the draws")
 @pytest.mark.parametrize("target", [stats.poisson(3.5), stats.binom(4, 0.3)])
 def test_spread_values_of_counts_are_uniform(target: Any) -> None:
@@ -162,7 +172,7 @@ def test_spread_values_of_counts_are_uniform(target: Any) -> None:
         assert np.mean(values <= u) == pytest.approx(u, abs=4 * error)
 
 
-@pytest.mark.equation("eq-two-tails", tolerance="1e-12, relative")
+@pytest.mark.equation("eq-two-tails", tolerance="1e-12, relative; 1e-10 in the middle")
 def test_both_ends_give_the_same_quantile() -> None:
     """The logarithm of the normal tail, which SciPy has to full precision, and both ends."""
     z = np.linspace(-30, 30, 61)
@@ -170,7 +180,7 @@ def test_both_ends_give_the_same_quantile() -> None:
     np.testing.assert_allclose(gaussian_to_target(z, stats.expon()), exact, rtol=1e-12)
     np.testing.assert_allclose(target_to_gaussian(exact, stats.expon()), z, rtol=1e-12, atol=1e-12)
     middle = np.linspace(-2, 2, 41)
-    for target, _ in (TARGETS["exponential"], TARGETS["Cauchy"]):
+    for target in (stats.expon(), stats.cauchy(), stats.poisson(3.5)):
         below = target.ppf(special.ndtr(middle))
         above = target.isf(special.ndtr(-middle))
         np.testing.assert_allclose(below, above, rtol=1e-10, atol=1e-12)

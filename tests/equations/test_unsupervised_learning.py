@@ -176,7 +176,7 @@ def test_a_plane_shares_out_weights_among_the_eigenvalues(d: int) -> None:
     assert captured == pytest.approx(float(EIGENVALUES[:d].sum()), rel=1e-12)
 
 
-@pytest.mark.equation("eq-eckart-young", tolerance="1e-9")
+@pytest.mark.equation("eq-eckart-young", tolerance="1e-9; 1e-6 by alternation")
 @pytest.mark.parametrize("d", [1, 2, 4])
 def test_the_best_code_with_a_linear_decoder(d: int) -> None:
     """scikit-learn's PCA, and free codes and decoders that alternate to the least error."""

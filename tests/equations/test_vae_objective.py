@@ -228,7 +228,7 @@ def linear_vae(model: LinearGaussian, log_var_offset: float = 0.0) -> VAE:
 # --- Jensen, the bound, the decomposition -----------------------------------------------------
 
 
-@pytest.mark.equation("eq-jensen-convex", tolerance="exact")
+@pytest.mark.equation("eq-jensen-convex", tolerance="strict; 1e-15 for a constant")
 @pytest.mark.parametrize("f", [torch.exp, torch.square, lambda y: -torch.log(y)])
 def test_jensen_for_convex_functions(f: Callable[[Tensor], Tensor]) -> None:
     """Enumeration: random discrete distributions, and equality for a constant."""
@@ -313,7 +313,7 @@ def test_divergence_is_never_negative() -> None:
     assert kl_full(mean, covariance, mean, covariance).numpy() == pytest.approx(zero, abs=1e-12)
 
 
-@pytest.mark.equation("eq-bound-gradient-phi", tolerance="1e-9")
+@pytest.mark.equation("eq-bound-gradient-phi", tolerance="1e-7")
 def test_gradient_of_the_bound_over_phi() -> None:
     """Central differences of the closed-form divergence from the posterior."""
     model = model_of(7, 3)
@@ -331,7 +331,7 @@ def test_gradient_of_the_bound_over_phi() -> None:
     assert gradient.numpy().ravel() == pytest.approx(-numeric, rel=1e-7, abs=1e-8)
 
 
-@pytest.mark.equation("eq-bound-gradient-theta", tolerance="1e-7")
+@pytest.mark.equation("eq-bound-gradient-theta", tolerance="1e-6")
 def test_gradient_of_the_bound_over_theta() -> None:
     """Central differences of the closed-form evidence and divergence over the weight matrix."""
     model = model_of(4, 2)
@@ -376,7 +376,7 @@ def test_the_two_terms_of_the_bound() -> None:
     assert closed == pytest.approx(definition, abs=1e-11)
 
 
-@pytest.mark.equation("eq-elbo", tolerance="4.5 standard errors")
+@pytest.mark.equation("eq-elbo", tolerance="4.5 standard errors; 1e-9 for the divergence")
 def test_the_terms_of_a_vae() -> None:
     """The closed-form terms of the linear-Gaussian model, for a q wider than the posterior."""
     vae = linear_vae(SMALL, log_var_offset=0.7)
@@ -404,7 +404,7 @@ def test_the_bound_with_the_entropy() -> None:
 # --- Gaussian divergences ---------------------------------------------------------------------
 
 
-@pytest.mark.equation("eq-kl-standard-normal", tolerance="1e-10")
+@pytest.mark.equation("eq-kl-standard-normal", tolerance="1e-10; 1e-8 for the second form")
 @pytest.mark.parametrize(("mean", "variance"), [(0.0, 1.0), (0.6, 0.5), (-2.0, 0.03), (1.5, 2.5)])
 def test_kl_to_the_standard_normal(mean: float, variance: float) -> None:
     """SciPy's adaptive quadrature of q log(q/p), in one dimension, summed for several."""
@@ -427,7 +427,7 @@ def test_kl_to_the_standard_normal(mean: float, variance: float) -> None:
     assert middle == pytest.approx(exact, abs=1e-8)
 
 
-@pytest.mark.equation("eq-kl-diagonal", tolerance="1e-12")
+@pytest.mark.equation("eq-kl-diagonal", tolerance="1e-12; 1e-11 by quadrature")
 def test_kl_of_diagonal_gaussians() -> None:
     """torch.distributions, for random parameters, and quadrature in one dimension."""
     mean_q, log_var_q, mean_p, log_var_p = torch.randn(4, 20, 5, generator=generator(), dtype=F64)
@@ -485,7 +485,7 @@ def test_bernoulli_log_likelihood() -> None:
     assert float(value.exp().sum()) == pytest.approx(1, abs=1e-12)
 
 
-@pytest.mark.equation("eq-gaussian-log-likelihood", tolerance="1e-12")
+@pytest.mark.equation("eq-gaussian-log-likelihood", tolerance="1e-12; 6 % for the draws")
 def test_gaussian_log_likelihood() -> None:
     """SciPy's normal density, pixel by pixel, with the variance that the model samples with."""
     x, mean = torch.randn(2, 6, 4, generator=generator(), dtype=F64)
@@ -593,7 +593,7 @@ def test_score_function_gradient() -> None:
         assert within(monte_carlo(samples), exact)
 
 
-@pytest.mark.equation("eq-score-function-gradient", tolerance="1e-6")
+@pytest.mark.equation("eq-score-function-gradient", tolerance="1e-6; 1e-5 by differences")
 def test_score_function_lines() -> None:
     """Quadrature of each of the three lines, the first by central differences."""
 

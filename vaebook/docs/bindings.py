@@ -11,6 +11,9 @@ from pathlib import Path
 
 Test = ast.FunctionDef | ast.AsyncFunctionDef
 DECORATORS_THAT_DISARM = {"skip", "xfail"}
+TOLERANCES = {"abs", "rel", "atol", "rtol"}  # of pytest.approx and NumPy
+NUMBER = re.compile(r"(\d[\d.]*(?:e-?\d+)?)( %)?")
+COUNT_OF_ERRORS = re.compile(r"[\d.]+ standard errors?")
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,9 @@ def _bind(test: Test, owner: ast.ClassDef | None, path: str, lines: list[str], f
         if label is None or tolerance is None:
             usage = '@pytest.mark.equation("eq-…", tolerance="1e-12")'
             found.problems.append((place, f"{test.name}: write the marker with literals, {usage}"))
+        elif _loosest_used(test) > _loosest_stated(tolerance):
+            used = f"a comparison in the test allows {_loosest_used(test):g}"
+            found.problems.append((place, f"{test.name} states '{tolerance}', but {used}"))
         else:
             found.bindings.append(
                 Binding(label, tolerance, against, path, test.lineno, name, source)
@@ -119,6 +125,21 @@ def _arguments(mark: ast.expr) -> tuple[str | None, str | None]:
     label = _text(mark.args[0]) if len(mark.args) == 1 else None
     keywords = {keyword.arg: _text(keyword.value) for keyword in mark.keywords}
     return label, keywords.get("tolerance")
+
+
+def _loosest_used(test: Test) -> float:
+    """Largest tolerance that is written as a number in the test; 0 without one."""
+    calls = (node for node in ast.walk(test) if isinstance(node, ast.Call))
+    values = (k.value for call in calls for k in call.keywords if k.arg in TOLERANCES)
+    numbers = (value.value for value in values if isinstance(value, ast.Constant))
+    return max((number for number in numbers if isinstance(number, float)), default=0.0)
+
+
+def _loosest_stated(tolerance: str) -> float:
+    """Largest number in ``"1e-12; 3 % for the draws"``, other than a count of standard errors."""
+    numbers = NUMBER.findall(COUNT_OF_ERRORS.sub("", tolerance))
+    largest = max((float(n) / (100 if percent else 1) for n, percent in numbers), default=0.0)
+    return largest * (1 + 1e-9)  # 3 / 100 may be below 0.03 in the last digit
 
 
 def _text(expression: ast.expr) -> str | None:
