@@ -356,6 +356,18 @@ def test_lines_differ_in_more_than_colour():
     assert band[:, 1].max() == 4
 
 
+def test_many_points_have_no_markers():
+    assert figures.lines(range(41), {"a": range(41)}).axes[0].lines[0].get_marker() == ""
+
+
+@pytest.mark.parametrize(
+    ("curve", "side"), [([1, 1, 0], "right"), ([0, 1, 1], "left"), ([1, 0, 1], "center")]
+)
+def test_a_level_is_labelled_where_there_is_room(curve, side):
+    label = figures.lines([0, 1, 2], {"a": curve}, levels={"limit": 1}).axes[0].texts[0]
+    assert label.get_ha() == side
+
+
 def test_one_line_needs_no_legend():
     figure = figures.lines([0, 1], {"a": [0, 1]}, levels={"limit": 0.75})
     assert figure.axes[0].get_legend() is None
@@ -377,11 +389,16 @@ def test_bars_show_their_numbers():
     figure = figures.bars({"first": 86.76, "second": 84.78}, highlight=["second"])
     axes = figure.axes[0]
     assert [bar.get_width() for bar in axes.patches] == [86.76, 84.78]
-    assert [text.get_text().strip() for text in axes.texts] == ["86.76", "84.78"]
+    assert [text.get_text().strip() for text in axes.texts] == ["86.8", "84.8"]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["first", "second"]
     assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the first on top
     assert [bar.get_facecolor()[3] for bar in axes.patches] == [0, 1]
     assert axes.get_xlim()[0] == 0
+
+
+def test_bars_have_numbers_of_equal_precision():
+    figure = figures.bars({"first": 103.44, "second": 0.5, "third": 0.0})
+    assert [text.get_text() for text in figure.axes[0].texts] == ["103.440", "0.500", "0.000"]
 
 
 def test_bars_on_an_axis_that_is_cut_off_are_dots():

@@ -235,7 +235,7 @@ async def run_all(jobs: dict[str, Job], stale: set[str], records: dict[str, Any]
     try:
         async with asyncio.TaskGroup() as group:
             # Light ones first: they share the cores, and the heavy ones then have all of them.
-            for name in sorted(stale, key=lambda name: jobs[name].all_cores):
+            for name in sorted(stale, key=lambda name: (jobs[name].all_cores, name)):
                 group.create_task(one(jobs[name]))
     except* NotebookError as errors:
         raise errors.exceptions[0] from None

@@ -413,7 +413,9 @@ def lines(
     y_scale: Literal["linear", "log"] = "linear",
     height: float = 3.2,
 ) -> Figure:
-    """Draw named curves over one axis, each with its own line style and marker.
+    """Draw named curves over one axis, each with its own line style.
+
+    Up to 40 points also get a marker each; more would be a band of markers.
 
     Parameters
     ----------
@@ -424,7 +426,7 @@ def lines(
     errors : label -> shape (n,), optional
         Half-widths of a shaded band around the curve of that label.
     levels : label -> value, optional
-        Horizontal reference lines, labelled at their right end.
+        Horizontal reference lines, labelled where the curves leave room: left, right or middle.
     x_label, y_label, x_scale, y_scale
         Of the axes.
     height
@@ -441,14 +443,18 @@ def lines(
         if y.shape != x.shape:
             fail("series", f"{label!r} of shape {x.shape}, as x", f"shape {y.shape}")
         look: dict[str, Any] = {"color": CYCLE[i % 6], "linestyle": DASHES[i % 6]}
-        axes.plot(x, y, marker=MARKERS[i % 6], markersize=4, label=label, **look)
+        marker = MARKERS[i % 6] if len(x) <= 40 else ""
+        axes.plot(x, y, marker=marker, markersize=4, label=label, **look)
         if errors is not None and label in errors:
             band = np.asarray(errors[label])
             axes.fill_between(x, y - band, y + band, color=look["color"], alpha=0.2, linewidth=0)
+    curves = np.array([np.asarray(values) for values in series.values()])
     for label, level in (levels or {}).items():
         axes.axhline(level, color=PALETTE["ink"], linewidth=1, linestyle=(0, (2, 2)))
-        right_end = axes.get_yaxis_transform()
-        axes.text(1, level, label, transform=right_end, ha="right", va="bottom", fontsize=9.5)
+        gaps = np.abs(curves[:, [-1, 0, len(x) // 2]] - level).min(axis=0)
+        place, side = ((1, "right"), (0, "left"), (0.5, "center"))[int(gaps.argmax())]
+        across = axes.get_yaxis_transform()
+        axes.text(place, level, label, transform=across, ha=side, va="bottom", fontsize=9.5)
     axes.set(xlabel=x_label, ylabel=y_label, xscale=x_scale, yscale=y_scale)
     if len(series) > 1:
         axes.legend()
@@ -512,6 +518,8 @@ def bars(
 ) -> Figure:
     """Draw named values under each other, each with its number.
 
+    All numbers have as many decimals as the smallest one needs for three digits.
+
     Parameters
     ----------
     values : label -> value
@@ -530,6 +538,8 @@ def bars(
     -------
     Figure
     """
+    smallest = min((abs(value) for value in values.values() if value), default=1.0)
+    digits = max(0, 2 - math.floor(math.log10(smallest)))
     figure, axes = subplots(height=0.7 + 0.38 * len(values))
     for place, (label, value) in enumerate(values.items()):
         fill = CYCLE[0] if label in highlight else "none"
@@ -541,7 +551,7 @@ def bars(
         if error:
             axes.errorbar(value, place, xerr=error, color=PALETTE["ink"], capsize=3)
         end, look = (value + error, place), {"va": "center", "fontsize": 9.5}
-        axes.annotate(f"{value:.4g}", end, (8, 0), textcoords="offset points", **look)
+        axes.annotate(f"{value:,.{digits}f}", end, (8, 0), textcoords="offset points", **look)
     axes.set_yticks(range(len(values)), list(values))
     axes.set_ylim(len(values) - 0.5, -0.5)
     start, longest = x_min or 0.0, max(values.values())
