@@ -567,7 +567,12 @@ MUTANTS = [
         "a code squeezed into the interval from -1 to 1",
         *(AUTOENCODER, 'return _through(self.encoder, "x", x)'),
         'return _through(self.encoder, "x", x).tanh()',
-        ("eq-code-ambiguity", "eq-projection-error", "eq-reconstruction-mass"),
+        (
+            "eq-code-ambiguity",
+            "eq-projection-error",
+            "eq-captured-variance",
+            "eq-reconstruction-mass",
+        ),
     ),
     Mutant(
         "principal variances with the noise counted twice",
