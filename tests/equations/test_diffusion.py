@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -112,7 +113,9 @@ def test_the_posterior_of_a_step_is_bayes_rule() -> None:
 # --- the bound --------------------------------------------------------------------------------
 
 
-@pytest.mark.equation("eq-diffusion-elbo", tolerance="1e-11 a path, 4.5 standard errors on average")
+@pytest.mark.equation(
+    "eq-diffusion-elbo", tolerance="1e-11; 4.5 standard errors; 2 % for a counted share"
+)
 def test_every_line_of_the_bound() -> None:
     """Densities along 40,000 walked chains, line by line; and the model's density by simulation."""
     model = network_model(BETAS)
@@ -227,24 +230,31 @@ def test_one_random_step_stands_for_all() -> None:
 
 @pytest.mark.equation("eq-gaussian-noise", tolerance="1e-12")
 def test_the_best_guess_for_gaussian_data() -> None:
-    """The rule for conditional Gaussians, with NumPy's solver."""
+    """Conditioning the joint Gaussian of x_t and the noise, a linear image of x_0 and noise."""
     model, x_t = exact_model(BETAS), normal(5, 2)
     for t in range(1, 5):
-        covariance = KEPT[t - 1] * COVARIANCE + (1 - KEPT[t - 1]) * EYE
-        deviation = (x_t - KEPT[t - 1].sqrt() * MEAN).numpy()
-        solved = np.linalg.solve(covariance.numpy(), deviation.T).T
-        exact = torch.from_numpy(math.sqrt(1 - KEPT[t - 1]) * solved)
+        signal, noise = KEPT[t - 1].sqrt() * EYE, (1 - KEPT[t - 1]).sqrt() * EYE
+        mixing = torch.cat([torch.cat([signal, noise], 1), torch.cat([0 * EYE, EYE], 1)])
+        joint = FullGaussian(
+            mixing @ torch.cat([MEAN, 0 * MEAN]),
+            mixing @ torch.block_diag(COVARIANCE, EYE) @ mixing.T,
+        )
+        exact, _ = joint.conditional(torch.arange(4) < 2, x_t)
         torch.testing.assert_close(model.predict_noise(x_t, t), exact, atol=1e-12, rtol=0)
 
 
 @pytest.mark.equation(
-    "eq-posterior-variance-gap", tolerance="1e-4 for the sum, 0.03 nats for the gap"
+    "eq-posterior-variance-gap", tolerance="1e-5; 1 % for small steps; 0.03 nats for the gap"
 )
 def test_the_posterior_variance_costs_half_of_eulers_constant() -> None:
     """NumPy's constant; and the bounds of two models that differ in the variance alone."""
     t = np.arange(1, 200_001)
     assert 0.5 * (1 / t - np.log1p(1 / t)).sum() == pytest.approx(np.euler_gamma / 2, abs=1e-5)
     assert 0.5 * ((1 / t).sum() - np.log(200_000)) == pytest.approx(np.euler_gamma / 2, abs=1e-5)
+    # small equal steps: the true variance is β, which is t / (t - 1) times that of who knows x_0
+    model, steps = exact_model(constant(0.0005, 400)), torch.arange(2, 11, dtype=F64)
+    ratio = model.betas[1:10] / model.posterior_vars[1:10]
+    torch.testing.assert_close(ratio, steps / (steps - 1), rtol=0.01, atol=0)
     x = FullGaussian(MEAN, COVARIANCE).sample(20_000, generator())
     bounds = [
         exact_model(constant(0.0005, 400), variance).elbo(x, generator(1)).mean()
@@ -268,6 +278,14 @@ def test_fitted_variances() -> None:
     for factor in (0.8, 1.25):
         model.reverse_vars.copy_(factor * fitted)
         assert model.elbo(x, generator(1)).mean() < best - 0.1
+    wrong = network_model(BETAS).fit_variances(x, generator(1))
+    fitted = wrong.reverse_vars.clone()
+    with torch.no_grad():
+        best = wrong.elbo(x, generator(1)).mean()
+        for t, factor in itertools.product(range(4), (0.8, 1.25)):
+            wrong.reverse_vars.copy_(fitted)
+            wrong.reverse_vars[t] *= factor
+            assert wrong.elbo(x, generator(1)).mean() < best
 
 
 @pytest.mark.equation("eq-score-from-noise", tolerance="1e-9")
@@ -334,7 +352,8 @@ class Knows(nn.Module):
 
 @pytest.mark.equation("eq-ddim-marginal", tolerance="0.01")
 @pytest.mark.parametrize("eta", [0.0, 0.6, 1.0])
-def test_every_ddim_chain_has_the_forward_marginals(eta: float) -> None:
+@pytest.mark.parametrize("n_calls", [4, 3, 2])
+def test_every_ddim_chain_has_the_forward_marginals(n_calls: int, eta: float) -> None:
     """The closed form of the marginal, for chains of a network that knows the datum."""
     model, seen = Diffusion(Knows(START), BETAS, 2), {}
     predict = model.predict_noise
@@ -348,12 +367,26 @@ def test_every_ddim_chain_has_the_forward_marginals(eta: float) -> None:
     end = model.signal_shares[3].sqrt() * START
     draw = model._draw_prior
     model._draw_prior = lambda n, g: end + (1 - KEPT[3]).sqrt() * draw(n, g)  # type: ignore[method-assign]
-    model.sample_ddim(200_000, 4, generator(), eta)
-    for t in (3, 2, 1):
+    model.sample_ddim(200_000, n_calls, generator(), eta)
+    assert len(seen) == n_calls
+    for t in set(seen) - {4}:
         torch.testing.assert_close(
             seen[t].mean(0), KEPT[t - 1].sqrt() * START[0], atol=0.01, rtol=0
         )
         torch.testing.assert_close(seen[t].T.cov(), (1 - KEPT[t - 1]) * EYE, atol=0.01, rtol=0)
+
+
+def test_with_all_steps_and_all_noise_it_is_ancestral_sampling() -> None:
+    model, x_t = network_model(BETAS), normal(5, 2)
+    for t in (2, 3, 4):
+        variance = model.ddim_var(t, t - 1).squeeze()
+        torch.testing.assert_close(variance, model.posterior_vars[t - 1], atol=1e-12, rtol=0)
+        with torch.no_grad():
+            signal, noise = model.predict_signal(x_t, t), model.predict_noise(x_t, t)
+        kept = KEPT[t - 2]
+        mean = kept.sqrt() * signal + (1 - kept - variance).sqrt() * noise
+        exact, _ = model.q_posterior(x_t, signal, t)
+        torch.testing.assert_close(mean, exact, atol=1e-12, rtol=0)
 
 
 def test_the_toy_density_of_the_chapter_is_normalised() -> None:
