@@ -452,7 +452,7 @@ def lines(
     for label, level in (levels or {}).items():
         axes.axhline(level, color=PALETTE["ink"], linewidth=1, linestyle=(0, (2, 2)))
         gaps = np.abs(curves[:, [-1, 0, len(x) // 2]] - level).min(axis=0)
-        place, side = ((1, "right"), (0, "left"), (0.5, "center"))[int(gaps.argmax())]
+        place, side = ((0.99, "right"), (0.01, "left"), (0.5, "center"))[int(gaps.argmax())]
         across = axes.get_yaxis_transform()
         axes.text(place, level, label, transform=across, ha=side, va="bottom", fontsize=9.5)
     axes.set(xlabel=x_label, ylabel=y_label, xscale=x_scale, yscale=y_scale)
