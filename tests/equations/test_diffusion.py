@@ -389,6 +389,15 @@ def test_with_all_steps_and_all_noise_it_is_ancestral_sampling() -> None:
         torch.testing.assert_close(mean, exact, atol=1e-12, rtol=0)
 
 
+def test_the_variance_of_a_long_jump_is_that_of_bayes_rule() -> None:
+    """Precisions add: that of x_s given x_0, and that of x_t as a measurement of x_s."""
+    model = network_model(BETAS)
+    for s, t in itertools.combinations(range(1, 5), 2):
+        left = KEPT[t - 1] / KEPT[s - 1]
+        exact = 1 / (1 / (1 - KEPT[s - 1]) + left / (1 - left))
+        torch.testing.assert_close(model.ddim_var(t, s).squeeze(), exact, atol=1e-12, rtol=0)
+
+
 def test_the_toy_density_of_the_chapter_is_normalised() -> None:
     toy = toy_density("pinwheel")
     axis = torch.linspace(-8, 8, 801, dtype=F64)
