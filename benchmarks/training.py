@@ -18,8 +18,10 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from vaebook import data
+from vaebook.likelihoods import Bernoulli
+from vaebook.priors import StandardNormal
 from vaebook.training import bfloat16_pays, fit
-from vaebook.vae import VAE, Bernoulli, Encoder, StandardNormal, elbo_objective
+from vaebook.vae import VAE, Encoder, elbo_objective
 
 EPOCHS = 4
 BATCH = 128

@@ -13,7 +13,7 @@ with install_import_hook("vaebook", "beartype.beartype"):
 import tempfile
 
 import torch
-from vaebook import autoregressive, estimators, gaussian, training, vae
+from vaebook import autoregressive, estimators, gaussian, likelihoods, priors, training, vae
 
 def run(name, call, *arguments, **options):
     try:
@@ -47,14 +47,15 @@ run("effective_sample_size", estimators.effective_sample_size, z[:, 0])
 for gradient in (estimators.reparameterized_gradient, estimators.score_function_gradient):
     run("gradient", gradient, lambda z: z.sum(-1), z[0], z[1], 5, g)
 
-gaussian_2 = vae.Gaussian(None)
-likelihoods = [vae.Bernoulli(), vae.Gaussian(0.5), gaussian_2, vae.ContinuousBernoulli()]
-for likelihood in [*likelihoods, vae.CausalBernoulli(2, 2)]:
+gaussian_2 = likelihoods.Gaussian(None)
+bernoulli, continuous = likelihoods.Bernoulli(), likelihoods.ContinuousBernoulli()
+plain = [bernoulli, likelihoods.Gaussian(0.5), gaussian_2, continuous]
+for likelihood in [*plain, likelihoods.CausalBernoulli(2, 2)]:
     params = torch.randn(3, 4, 4 * likelihood.n_per_pixel, generator=g)
     pixels = run("sample", likelihood.sample, params, g)
     run("log_prob", likelihood.log_prob, pixels, params)
     run("log_prob", likelihood.log_prob, pixels[0], params)
-    if not isinstance(likelihood, vae.CausalBernoulli):
+    if not isinstance(likelihood, likelihoods.CausalBernoulli):
         run("mean", likelihood.mean, params)
 
 for model in (autoregressive.MADE(6, (5,)), autoregressive.PixelRNN(2, 3, 4, (5,))):
@@ -63,13 +64,13 @@ for model in (autoregressive.MADE(6, (5,)), autoregressive.PixelRNN(2, 3, 4, (5,
     run("complete", model.complete, run("sample", model.sample, 3, g), 2, g)
     run("objective", autoregressive.likelihood_objective, model, binary[:, :6])
 
-for prior in (vae.StandardNormal(2), vae.MixturePrior(2, 3)):
+for prior in (priors.StandardNormal(2), priors.MixturePrior(2, 3)):
     run("log_prob", prior.log_prob, run("sample", prior.sample, 5, g).expand(3, 5, 2))
 
-models = [vae.mlp_vae(784, 2, (8,), likelihood) for likelihood in likelihoods]
+models = [vae.mlp_vae(784, 2, (8,), likelihood) for likelihood in plain]
 models += [vae.residual_vae(784, 2, 8, 1), vae.conv_vae(2, 2), vae.conv_vae(2, 2, gaussian_2)]
-parts = models[0].encoder, models[0].decoder, vae.Bernoulli()
-models.append(vae.VAE(*parts, vae.MixturePrior(2, 3)))
+parts = models[0].encoder, models[0].decoder, bernoulli
+models.append(vae.VAE(*parts, priors.MixturePrior(2, 3)))
 for model in models:
     run("encode", model.encode, x)
     run("decode", model.decode, z.expand(3, 4, 2))
@@ -88,8 +89,8 @@ for model in models:
         model.save_weights(folder + "/weights")
         run("load_weights", model.load_weights, folder + "/weights")
 run("set_output_bias", vae.set_output_bias, models[0], x.mean(0))
-run("iwae_objective", vae.iwae_objective(2), models[0], binary, 1.0, g)
-run("reparameterize", vae.reparameterize, z, z, g)
+run("iwae_objective", vae.iwae_objective(2), models[0], binary, g)
+run("reparameterize", gaussian.reparameterize, z, z, g)
 history = run(
     "fit", training.fit, models[0], binary, vae.elbo_objective, validation=binary, epochs=2,
     kl_warmup=0.5, ema=0.9, device="cpu",

@@ -7,6 +7,7 @@ import torch
 from scipy import stats
 from torch import nn
 
+from tests.common import seeded
 from vaebook.autoregressive import (
     MADE,
     MaskedNetwork,
@@ -30,17 +31,13 @@ MODELS = {
 }
 
 
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
 def model_of(name, seed=0, *, shuffled=True):
     """Make a model with random, large weights in double precision, in a random ordering."""
-    order = torch.randperm(D, generator=generator(seed + 100)) if shuffled else None
+    order = torch.randperm(D, generator=seeded(seed + 100)) if shuffled else None
     model = MODELS[name](order).double()
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.normal_(generator=generator(seed))
+            parameter.normal_(generator=seeded(seed))
     return model
 
 
@@ -95,7 +92,7 @@ def test_no_pixel_looks_ahead_and_the_others_are_used(model):
 def test_samples_follow_the_density(name):
     model, n = model_of(name), 100_000
     powers = 2 ** torch.arange(D - 1, -1, -1)
-    counts = torch.bincount((model.sample(n, generator()).long() @ powers), minlength=2**D)
+    counts = torch.bincount((model.sample(n, seeded()).long() @ powers), minlength=2**D)
     expected = n * model.log_prob(ALL).exp().detach()
     rare = expected < 5  # chi-squared needs some counts in each cell
     observed = torch.cat([counts[~rare].double(), counts[rare].sum()[None].double()])
@@ -107,7 +104,7 @@ def test_samples_follow_the_density(name):
 def test_completions_follow_the_exact_conditional(model, n_known):
     known, drawn = model.ordering[:n_known], model.ordering[n_known:]
     x = ALL[173]
-    completed = model.complete(x.expand(40_000, -1), n_known, generator())
+    completed = model.complete(x.expand(40_000, -1), n_known, seeded())
     assert torch.equal(completed[:, known], x[known].expand(40_000, -1))
     agreeing = (ALL[:, known] == x[known]).all(-1)
     weights = model.log_prob(ALL[agreeing]).softmax(0).detach()
@@ -126,11 +123,11 @@ def naive_sample(network, uniform):
 
 def test_units_computed_once_give_the_sample_of_full_passes(monkeypatch):
     """The same uniform numbers through both ways of sampling give the same images."""
-    uniform = torch.rand(200, 31, generator=generator(), dtype=torch.float64)
+    uniform = torch.rand(200, 31, generator=seeded(), dtype=torch.float64)
     for hidden in ((), (10,), (40, 17, 60)):
         network = MaskedNetwork(31, hidden).double()
         for parameter in network.parameters():
-            nn.init.normal_(parameter, generator=generator(1))
+            nn.init.normal_(parameter, generator=seeded(1))
         columns = iter(uniform.T)
         monkeypatch.setattr(
             torch, "bernoulli", lambda p, generator, c=columns: (next(c) < p).double()
@@ -142,7 +139,7 @@ def test_units_computed_once_give_the_sample_of_full_passes(monkeypatch):
 
 def test_samples_depend_on_the_generator_alone(model):
     state = torch.get_rng_state()
-    first, again, other = (model.sample(50, generator(seed)) for seed in (0, 0, 1))
+    first, again, other = (model.sample(50, seeded(seed)) for seed in (0, 0, 1))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     assert torch.equal(state, torch.get_rng_state())
@@ -164,7 +161,7 @@ def test_a_single_pixel_is_a_coin(make):
 
 def test_training_finds_a_known_distribution():
     """The NLL of the training data falls to their entropy, which no model can go below."""
-    coins = torch.randint(0, 2, (1000, 3), generator=generator()).float()
+    coins = torch.randint(0, 2, (1000, 3), generator=seeded()).float()
     x = torch.cat([coins, coins[:, :1] * coins[:, 1:2]], dim=1)
     frequencies = x.unique(dim=0, return_counts=True)[1] / 1000
     entropy = -float((frequencies * frequencies.log()).sum())

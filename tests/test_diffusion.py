@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+from tests.common import seeded
 from vaebook.data import toy_density
 from vaebook.diffusion import (
+    BinaryDiffusion,
     Diffusion,
     GaussianNoisePredictor,
     LogOddsMLP,
@@ -25,10 +27,6 @@ F64 = torch.float64
 nan = float("nan")
 
 
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
 MEAN = torch.tensor([0.5, -1.0], dtype=F64)
 COVARIANCE = torch.tensor([[0.8, 0.3], [0.3, 0.5]], dtype=F64)
 
@@ -37,14 +35,14 @@ def gaussian_model(betas, mean=MEAN, covariance=COVARIANCE, **options):
     return Diffusion(GaussianNoisePredictor(mean, covariance), betas, len(mean), **options)
 
 
-def network_model(data="real", n_features=4, n_steps=20, seed=0, **options):
+def network_model(kind=Diffusion, n_features=4, n_steps=20, seed=0, **options):
     """An untrained model whose last layer is not zero, so that it guesses something."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        network = (NoiseMLP if data == "real" else LogOddsMLP)(n_features, 8, 1)
+        network = {Diffusion: NoiseMLP, BinaryDiffusion: LogOddsMLP}[kind](n_features, 8, 1)
         nn.init.normal_(network.last.weight, std=0.3)
     betas = linear_schedule(n_steps, 0.5, min(8, 0.8 * n_steps))
-    return Diffusion(network, betas, n_features, data=data, **options)
+    return kind(network, betas, n_features, **options)
 
 
 def exact_marginal(model):
@@ -261,7 +259,7 @@ def test_short_chains(n_steps):
 
 
 def test_binary_probabilities_sum_to_one():
-    model = network_model("binary", n_features=3, n_steps=5)
+    model = network_model(BinaryDiffusion, n_features=3, n_steps=5)
     x = torch.cartesian_prod(*[torch.tensor([0.0, 1.0])] * 3)
     estimate = model.log_prob_estimate(x, 20_000, seeded())
     assert estimate.exp().sum().item() == pytest.approx(1, abs=0.01)
@@ -285,7 +283,7 @@ def test_the_expected_binary_datum_is_exact_for_independent_pixels():
         def forward(self, x, log_snr):
             return self.log_odds.expand_as(x)
 
-    model = Diffusion(Prior(), linear_schedule(10, 0.5, 8), 2, data="binary")
+    model = BinaryDiffusion(Prior(), linear_schedule(10, 0.5, 8), 2)
     x_t = torch.randn(6, 2, generator=seeded(), dtype=F64)
     share = model.signal_shares[4]
     lit, dark = (
@@ -310,9 +308,9 @@ def test_estimate_does_not_depend_on_pieces(monkeypatch):
 # --- objectives
 
 
-@pytest.mark.parametrize("data", ["real", "binary"])
-def test_one_random_step_estimates_the_bound(data):
-    model = network_model(data, n_steps=10)
+@pytest.mark.parametrize("kind", [Diffusion, BinaryDiffusion])
+def test_one_random_step_estimates_the_bound(kind):
+    model = network_model(kind, n_steps=10)
     x = (torch.rand(1, 4, generator=seeded()) < 0.5).float().expand(20_000, 4)
     with torch.no_grad():
         one, _ = bound_objective(model, x, generator=seeded(1))
@@ -391,7 +389,7 @@ def test_few_deterministic_steps_keep_gaussian_data():
 
 
 def test_binary_samples_are_binary():
-    model = network_model("binary")
+    model = network_model(BinaryDiffusion)
     for drawn in (model.sample(5, seeded()), model.sample_ddim(5, 3, seeded())):
         assert drawn.shape == (5, 4)
         assert ((drawn == 0) | (drawn == 1)).all()
@@ -431,11 +429,10 @@ X = torch.zeros(3, 4)
         (lambda: Diffusion(NoiseMLP(2), torch.zeros(0), 2), "betas: wanted at least one"),
         (lambda: Diffusion(NoiseMLP(2), torch.ones(1, 1), 2), "betas: wanted a tensor of 1"),
         (lambda: Diffusion(NoiseMLP(2), linear_schedule(), 0), "n_features: wanted"),
-        (lambda: network_model("grey"), "data: wanted one of"),
         (lambda: network_model(variance="mine"), "variance: wanted one of"),
         (lambda: network_model().elbo(X[:, :3]), "x: wanted 4 columns"),
         (lambda: network_model().elbo(X * nan), "x: wanted finite"),
-        (lambda: network_model("binary").elbo(X + 0.5), "x: wanted pixels of 0 and 1"),
+        (lambda: network_model(BinaryDiffusion).elbo(X + 0.5), "x: wanted pixels of 0 and 1"),
         (lambda: network_model().q_sample(X, 0, X), "t: wanted an integer of at least 1"),
         (lambda: network_model().q_sample(X, 21, X), "t: wanted a step from 1 to 20"),
         (lambda: network_model().q_sample(X, torch.tensor([1, 2, 21]), X), "t: wanted steps from"),

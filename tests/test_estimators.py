@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import special
 
+from tests.common import seeded
 from vaebook.estimators import (
     Estimate,
     effective_sample_size,
@@ -27,10 +28,6 @@ arrays = hnp.arrays(
     hnp.array_shapes(min_dims=1, max_dims=3, max_side=5),
     elements=st.floats(-30, 30, allow_nan=False),
 )
-
-
-def seeded(seed):
-    return torch.Generator().manual_seed(seed)
 
 
 # --- averages ---------------------------------------------------------------------------------

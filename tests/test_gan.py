@@ -6,16 +6,13 @@ import pytest
 import torch
 from torch import nn
 
+from tests.common import seeded
 from vaebook.data import dynamic_binarization, toy_density
 from vaebook.gan import GAN, discriminator_loss, fit_gan, generator_loss, mlp_gan
+from vaebook.networks import mlp
 from vaebook.taxonomy import BoundedDensity, Sampler, TractableDensity
-from vaebook.vae import mlp
 
 nan = float("nan")
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def make(seed=0, hidden=(16,), **options):

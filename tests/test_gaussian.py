@@ -11,6 +11,7 @@ from sklearn import covariance as sklearn_covariance
 from sklearn import datasets, decomposition
 from torch.distributions import Independent, MultivariateNormal, Normal, kl_divergence
 
+from tests.common import normals
 from vaebook.gaussian import (
     FullGaussian,
     LinearGaussian,
@@ -26,10 +27,6 @@ exact = {"rtol": 1e-11, "atol": 1e-11}
 many_shapes = settings(deadline=None, derandomize=True, max_examples=40)
 shapes = st.lists(st.integers(1, 4), min_size=1, max_size=3)
 seeds = st.integers(0, 10_000)
-
-
-def normals(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def covariances(*shape, seed=0):

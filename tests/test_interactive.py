@@ -13,7 +13,8 @@ from torch import nn
 
 from vaebook import interactive
 from vaebook.gaussian import LinearGaussian, kl_diagonal, kl_to_standard_normal
-from vaebook.vae import Gaussian, conv_vae, mlp_vae, set_output_bias
+from vaebook.likelihoods import Gaussian
+from vaebook.vae import conv_vae, mlp_vae, set_output_bias
 
 RUNNER = Path(__file__).parents[1] / "book" / "_static" / "vaebook-widgets.js"
 

@@ -10,20 +10,13 @@ from hypothesis import strategies as st
 from scipy import integrate
 from torch import distributions
 
-from vaebook.vae import Bernoulli, CausalBernoulli, ContinuousBernoulli, Gaussian
+from tests.common import normals, seeded
+from vaebook.likelihoods import Bernoulli, CausalBernoulli, ContinuousBernoulli, Gaussian
 
 nan = float("nan")
 everyone = [Bernoulli(), Gaussian(0.3), Gaussian(None), ContinuousBernoulli()]
 name = {"ids": lambda likelihood: f"{type(likelihood).__name__}{vars(likelihood).get('std', '')}"}
 shapes = st.lists(st.integers(1, 4), min_size=1, max_size=3)
-
-
-def seeded(seed):
-    return torch.Generator().manual_seed(seed)
-
-
-def normals(*shape, seed=0):
-    return torch.randn(*shape, generator=seeded(seed), dtype=torch.float64)
 
 
 def pixels_for(likelihood, params, seed):

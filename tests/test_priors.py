@@ -8,13 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
-from vaebook.vae import MixturePrior, StandardNormal
+from tests.common import seeded
+from vaebook.priors import MixturePrior, StandardNormal
 
 nan = float("nan")
-
-
-def seeded(seed):
-    return torch.Generator().manual_seed(seed)
 
 
 def mixture(n_latents, n_components, seed=0):

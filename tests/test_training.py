@@ -1,5 +1,6 @@
 """The training loop: what it reaches, what it records, and that it resumes bit for bit."""
 
+import functools
 import io
 import itertools
 import math
@@ -18,19 +19,18 @@ from torch.optim.optimizer import (
     register_optimizer_step_pre_hook,
 )
 
+from tests.common import seeded
 from vaebook import training
 from vaebook.data import dynamic_binarization
 from vaebook.gaussian import LinearGaussian
+from vaebook.likelihoods import Gaussian
+from vaebook.priors import StandardNormal
 from vaebook.training import History, checkpoint_path, fit, pick_device
-from vaebook.vae import VAE, Encoder, Gaussian, StandardNormal, elbo_objective, mlp_vae
+from vaebook.vae import VAE, Encoder, elbo_objective, iwae_objective, mlp_vae
 
 nan = float("nan")
 N, BATCH, EPOCHS = 23, 5, 3  # five steps an epoch, the last of three data
 STEPS = 5 * EPOCHS
-
-
-def seeded(seed):
-    return torch.Generator().manual_seed(seed)
 
 
 def make_pixels(n=N, seed=0):
@@ -68,18 +68,18 @@ class Probe:
         self.act, self.at, self.objective = act, at, objective
         self.train, self.validation = [], []
 
-    def __call__(self, model, x, beta, generator):
+    def __call__(self, model, x, generator, beta=1.0):
         record = {"x": x.clone(), "beta": beta, "grad": torch.is_grad_enabled(), "model": model}
         (self.train if model.training else self.validation).append(record)
         if model.training and len(self.train) in self.at:
             self.act()
-        return self.objective(model, x, beta, generator)
+        return self.objective(model, x, generator, beta)
 
 
 def simple(values):
     """Make an objective of known values, that still depends on the weights."""
 
-    def objective(model, x, beta, generator):
+    def objective(model, x, generator, beta=1.0):
         bound = values(x, generator) + 0 * sum(p.sum() for p in model.parameters())
         return bound, {"double": 2 * bound}
 
@@ -152,7 +152,7 @@ class Point(nn.Module):
         self.mean = nn.Parameter(torch.zeros(2))
 
 
-def log_likelihood(model, x, beta, generator):
+def log_likelihood(model, x, generator):
     bound = -0.5 * (x - model.mean).square().sum(-1)
     return bound, {"bound again": bound}
 
@@ -261,9 +261,7 @@ def test_a_run_can_be_started_anew(tmp_path, uninterrupted):
 def test_the_state_is_saved_as_often_as_it_says(tmp_path, monkeypatch):
     saves = []
     save = training._Run.save
-    monkeypatch.setattr(
-        training._Run, "save", lambda run, path: saves.append(run.step) or save(run, path)
-    )
+    monkeypatch.setattr(training._Run, "save", lambda run: saves.append(run.step) or save(run))
     train(make_model(), checkpoint=tmp_path / "run.pt")
     assert saves == [STEPS]  # it takes less than half a minute
     saves.clear()
@@ -284,10 +282,10 @@ def test_ctrl_c_without_a_checkpoint_stops_after_the_step():
 def test_ctrl_c_in_the_last_validation_is_not_lost(tmp_path, uninterrupted):
     calls = itertools.count()
 
-    def objective(model, x, beta, generator):
+    def objective(model, x, generator, beta=1.0):
         if not model.training and next(calls) == EPOCHS:
             signal.raise_signal(signal.SIGINT)
-        return elbo_objective(model, x, beta, generator)
+        return elbo_objective(model, x, generator, beta)
 
     model = make_model()
     with pytest.raises(KeyboardInterrupt):
@@ -360,8 +358,8 @@ def test_the_first_step_whose_loss_is_not_finite_is_named(tmp_path, bad, monkeyp
     monkeypatch.setattr(training, "SECONDS_BETWEEN_SAVES", 0.0)
     calls = itertools.count()
 
-    def objective(model, x, beta, generator):
-        bound, terms = elbo_objective(model, x, beta, generator)
+    def objective(model, x, generator, beta=1.0):
+        bound, terms = elbo_objective(model, x, generator, beta)
         return bound + (bad if model.training and next(calls) == 6 else 0), terms
 
     model, checkpoint = make_model(), tmp_path / "run.pt"
@@ -459,6 +457,26 @@ def test_beta_rises_linearly_over_the_fraction_asked_for(kl_warmup, n_rising):
     assert [call["beta"] for call in probe.train] == pytest.approx(expected)
 
 
+def test_a_warmup_ends_at_the_objectives_own_weight():
+    probe = Probe()
+    weighted = functools.partial(probe, beta=3.0)
+    train(make_model(), weighted, kl_warmup=0.4)
+    assert [call["beta"] for call in probe.train] == pytest.approx(
+        [3 * min(1.0, step / 6) for step in range(STEPS)]
+    )
+    assert {call["beta"] for call in probe.validation} == {3.0}
+
+
+@pytest.mark.parametrize(
+    "objective", [iwae_objective(2), lambda model, x, generator, beta: elbo_objective(model, x)]
+)
+def test_an_objective_without_a_weight_cannot_be_warmed_up(objective):
+    model = make_model()
+    with pytest.raises(ValueError, match=r"^objective: wanted one with a weight beta=1\.0 among"):
+        train(model, objective, kl_warmup=0.5)
+    assert_same_weights(model, make_model())
+
+
 def rates_of(**changes):
     rates = []
     hook = register_optimizer_step_pre_hook(
@@ -524,10 +542,10 @@ def test_averaged_weights_are_those_worked_out_by_hand():
             weights = [0.9 * a + 0.1 * w for a, w in zip(averages[-1], weights, strict=True)]
         averages.append(weights)
 
-    def objective(at, x, beta, generator):
+    def objective(at, x, generator, beta=1.0):
         if not at.training:
             validated.append([p.detach().clone() for p in at.parameters()])
-        return elbo_objective(at, x, beta, generator)
+        return elbo_objective(at, x, generator, beta)
 
     start = [p.detach().clone() for p in model.parameters()]
     hook = register_optimizer_step_post_hook(average)
@@ -622,10 +640,10 @@ def test_the_fastest_device_is_picked(monkeypatch):
 def test_mixed_precision_is_used_where_it_pays(monkeypatch):
     dtypes = []
 
-    def objective(model, x, beta, generator):
+    def objective(model, x, generator, beta=1.0):
         if model.training:
             dtypes.append(model.decoder[0](torch.zeros(1, 2)).dtype)
-        bound, terms = elbo_objective(model, x, beta, generator)
+        bound, terms = elbo_objective(model, x, generator, beta)
         assert bound.dtype == torch.float32
         return bound, terms
 
@@ -642,7 +660,7 @@ def test_a_model_is_put_back_even_if_the_first_validation_fails():
     model, moves = make_model(), []
     model.to = lambda device: moves.append(device) or model
 
-    def objective(model, x, beta, generator):
+    def objective(model, x, generator, beta=1.0):
         raise RuntimeError("a fault in validation")
 
     with pytest.raises(RuntimeError, match="a fault in validation"):
@@ -691,8 +709,8 @@ def test_checkpoints_lie_in_the_cache_folder(monkeypatch, tmp_path):
         ({"seed": -1}, "seed"),
         ({"device": "abacus"}, "device"),
         ({"amp": "yes"}, "amp"),
-        ({"objective": lambda m, x, b, g: (m.elbo(x, g).mean(), {})}, "objective"),
-        ({"objective": lambda m, x, b, g: (m.elbo(x, g)[:, None], {})}, "objective"),
+        ({"objective": lambda m, x, g, beta=1.0: (m.elbo(x, g).mean(), {})}, "objective"),
+        ({"objective": lambda m, x, g, beta=1.0: (m.elbo(x, g)[:, None], {})}, "objective"),
         ({"data": torch.full((5, 6), nan), "transform": None, "validation": None}, "x"),
         ({"data": torch.full((5, 6), 255.0), "transform": None, "validation": None}, "x"),
     ],

@@ -9,11 +9,8 @@ from scipy import stats
 from scipy.spatial.distance import cdist
 from sklearn.neighbors import NearestNeighbors
 
+from tests.common import seeded
 from vaebook.two_sample import energy_distance, nearest_distances, permutation_test
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def normal(*shape, seed=0):

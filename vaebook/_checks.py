@@ -63,6 +63,12 @@ def check_at_least(argument: str, value: int, minimum: int) -> None:
         fail(argument, f"an integer of at least {minimum}", repr(value))
 
 
+def check_sizes(**sizes: int) -> None:
+    """Require positive integers."""
+    for argument, size in sizes.items():
+        check_at_least(argument, size, 1)
+
+
 def check_in(argument: str, value: object, choices: tuple[object, ...]) -> None:
     """Require one of `choices`."""
     if value not in choices:

@@ -18,8 +18,8 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
-from vaebook._checks import check_at_least, check_batch, check_rows, fail
-from vaebook.vae import mlp
+from vaebook._checks import check_batch, check_rows, check_sizes, fail
+from vaebook.networks import check_input, interpolate, mlp
 
 
 class Autoencoder(nn.Module):
@@ -40,13 +40,15 @@ class Autoencoder(nn.Module):
     def encode(self, x: Float[Tensor, "batch pixels"]) -> Float[Tensor, "batch latents"]:
         """Return the code of each row: a point, not a distribution."""
         check_batch("x", x)
-        return _through(self.encoder, "x", x)
+        check_input("x", self.encoder, x)
+        return self.encoder(x).to(x.dtype)  # in mixed precision a network answers in bfloat16
 
     def decode(self, z: Float[Tensor, "*batch latents"]) -> Float[Tensor, "*batch pixels"]:
         """Return the datum that belongs to each code."""
         check_rows(z=z)
-        decoded = _through(self.decoder, "z", z.reshape(-1, z.shape[-1]))
-        return decoded.view(*z.shape[:-1], -1)
+        check_input("z", self.decoder, z)
+        decoded = self.decoder(z.reshape(-1, z.shape[-1]))
+        return decoded.to(z.dtype).view(*z.shape[:-1], -1)
 
     def reconstruct(self, x: Float[Tensor, "batch pixels"]) -> Float[Tensor, "batch pixels"]:
         """Encode and decode, without a gradient."""
@@ -72,24 +74,7 @@ class Autoencoder(nn.Module):
         """Decode `n_steps` points on the straight lines between the codes of two batches."""
         check_batch("x_from", x_from)
         check_batch("x_to", x_to)
-        if x_to.shape != x_from.shape:
-            fail("x_to", f"the shape of x_from, {tuple(x_from.shape)}", tuple(x_to.shape))
-        check_at_least("n_steps", n_steps, 2)
-        with torch.no_grad():
-            start, stop = self.encode(x_from), self.encode(x_to)
-            position = torch.linspace(0, 1, n_steps, dtype=start.dtype, device=start.device)
-            return self.decode(torch.lerp(start[:, None], stop[:, None], position[:, None]))
-
-
-def _through(network: nn.Module, argument: str, rows: Tensor) -> Tensor:
-    """Apply a network to rows, in their precision even under mixed precision."""
-    try:
-        return network(rows).to(rows.dtype)
-    except torch.OutOfMemoryError:
-        raise
-    except RuntimeError as error:  # a module does not say what it takes before it is called
-        got = f"shape {tuple(rows.shape)} of {rows.dtype}: {error}"
-        raise ValueError(f"{argument}: wanted rows that the network takes, got {got}") from error
+        return interpolate(self.encode, self.decode, x_from, x_to, n_steps)
 
 
 def mlp_autoencoder(
@@ -110,18 +95,17 @@ def mlp_autoencoder(
     Autoencoder
         The model, untrained. Its output is linear: nothing keeps a decoded pixel within [0, 1].
     """
-    check_at_least("n_pixels", n_pixels, 1)
-    check_at_least("n_latents", n_latents, 1)
+    check_sizes(n_pixels=n_pixels, n_latents=n_latents)
     return Autoencoder(mlp(n_pixels, n_latents, hidden), mlp(n_latents, n_pixels, hidden[::-1]))
 
 
 def reconstruction_objective(
-    model: Autoencoder, x: Tensor, beta: float = 1.0, generator: Generator | None = None
+    model: Autoencoder, x: Tensor, generator: Generator | None = None
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Objective for :func:`vaebook.training.fit`: the negative squared error, one a datum.
 
-    `beta` and `generator` are there for `fit`; a plain autoencoder has neither a second term nor
-    noise. The values are squared distances, not nats.
+    `generator` is there for `fit`; a plain autoencoder has no noise. The values are squared
+    distances, not nats.
     """
     error = model.reconstruction_error(x)
     return -error, {"squared_error": error}

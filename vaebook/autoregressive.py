@@ -386,12 +386,11 @@ class MaskedLinear(nn.Linear):
 
 
 def likelihood_objective(
-    model: Autoregressive, x: Tensor, beta: float = 1.0, generator: Generator | None = None
+    model: Autoregressive, x: Tensor, generator: Generator | None = None
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Objective for :func:`vaebook.training.fit`: the exact log-likelihood, one a datum, in nats.
 
-    `beta` and `generator` are there for `fit`; an exact likelihood has neither a second term nor
-    noise.
+    `generator` is there for `fit`; an exact likelihood has no noise.
     """
     log_prob = model.log_prob(x)
     return log_prob, {"log_prob": log_prob}

@@ -8,9 +8,9 @@ A `Diffusion` is a network that guesses the noise, and a schedule that says how 
     model.sample(16, generator)             # ancestral: T network calls
     model.sample_ddim(16, 10, generator)    # 10 network calls
 
-Data are rows, shape (batch, features): real numbers, or pixels of 0 and 1, which the chain sees as
--1 and 1. Steps are counted from 1 to T; x_0 is the datum. Every bound and density is in nats and
-per datum: sums over features and steps, never means.
+Data are rows, shape (batch, features): real numbers for a `Diffusion`, pixels of 0 and 1 for a
+`BinaryDiffusion`, whose chain sees them as -1 and 1. Steps are counted from 1 to T; x_0 is the
+datum. Every bound and density is in nats and per datum: sums over features and steps, never means.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from torch import Generator, Tensor, nn
 
 from vaebook._checks import check_at_least, check_batch, check_float, check_in, check_rows, fail
 from vaebook.gaussian import log_normal
-from vaebook.vae import Bernoulli
+from vaebook.likelihoods import Bernoulli
 
 # --- schedules --------------------------------------------------------------------------------
 
@@ -252,7 +252,7 @@ class DiffusionTerms(NamedTuple):
 
 
 class Diffusion(nn.Module):
-    r"""Denoising diffusion model [1]_ [2]_.
+    r"""Denoising diffusion model of real data [1]_ [2]_: p(x_0|x_1) is a Gaussian.
 
     Equations ``def-forward-step``, ``def-reverse-model`` of the book.
 
@@ -260,20 +260,18 @@ class Diffusion(nn.Module):
     ----------
     network
         Module from noisy data, shape (batch, features), and the logarithm of their signal-to-noise
-        ratio, shape (batch, 1) or (1, 1), to `features` numbers: the guessed noise for real data
-        (:class:`NoiseMLP`); half the log-odds of each pixel given the others for binary data
-        (:class:`LogOddsMLP`; see `predict_noise`).
+        ratio, shape (batch, 1) or (1, 1), to the guessed noise, shape (batch, features): for
+        example a :class:`NoiseMLP`.
     betas
         Variances of the noise of each step, between 0 and 1, shape (T,): see
         :func:`linear_schedule` and :func:`cosine_schedule`.
-    data
-        ``"real"``: p(x_0|x_1) is a Gaussian, and so p(x_0) a density;
-        ``"binary"``: zeros and ones, p(x_0|x_1) gives them probabilities.
+    n_features
+        Dimension of the data.
     variance
         Variance of the reverse steps: ``"beta"``, best where the network can know little of the
         datum, as in the early steps of real data; ``"posterior"``, that of q(x_{t-1}|x_t, x_0),
-        best where it knows the datum, as in those of binary data. None: the better one for the kind
-        of data. Of the step to x_0 it is :math:`\beta_1` in all cases. See :meth:`fit_variances`.
+        best where it knows the datum, as in those of binary data. Of the step to x_0 it is
+        :math:`\beta_1` in both cases. See :meth:`fit_variances`.
 
     References
     ----------
@@ -289,6 +287,7 @@ class Diffusion(nn.Module):
     posterior_vars: Tensor
     reverse_vars: Tensor
     log_snr: Tensor
+    first_fitted_step = 1  # of fit_variances
 
     def __init__(
         self,
@@ -296,18 +295,15 @@ class Diffusion(nn.Module):
         betas: Float[Tensor, " steps"],
         n_features: int,
         *,
-        data: str = "real",
-        variance: str | None = None,
+        variance: str = "beta",
     ) -> None:
         super().__init__()
         check_float("betas", betas, n_dims=1)
         if len(betas) == 0 or betas.min() <= 0 or betas.max() >= 1:
             fail("betas", "at least one number, all between 0 and 1", betas)
         check_at_least("n_features", n_features, 1)
-        check_in("data", data, ("real", "binary"))
-        check_in("variance", variance, ("posterior", "beta", None))
-        variance = variance or ("beta" if data == "real" else "posterior")
-        self.network, self.n_features, self.data = network, n_features, data
+        check_in("variance", variance, ("posterior", "beta"))
+        self.network, self.n_features = network, n_features
         # in double precision first: 1 - alpha-bar is a small difference in the early steps
         betas = betas.double()
         log_signal = torch.log1p(-betas).cumsum(0)
@@ -413,12 +409,7 @@ class Diffusion(nn.Module):
     def predict_noise(
         self, x_t: Float[Tensor, "batch features"], t: int | Tensor
     ) -> Float[Tensor, "batch features"]:
-        r"""Guess the noise in x_t.
-
-        For real data it is what the network says. For binary data the network adds to what each
-        pixel says about itself (equation ``eq-binary-denoiser`` of the book): the expected datum
-        is :math:`\tanh(\sqrt{\bar\alpha_t}\, x_t / (1 - \bar\alpha_t) + f(x_t))`, and the noise is
-        what remains. So little noise is found without error, whatever the network.
+        """Guess the noise in x_t: what the network says.
 
         Parameters
         ----------
@@ -433,20 +424,13 @@ class Diffusion(nn.Module):
             Shape of `x_t`.
         """
         check_rows(self.n_features, x_t=x_t)
-        signal_share, noise_share = self._at(self.signal_shares, t), self._at(self.noise_shares, t)
-        guess = self.network(x_t, self._at(self.log_snr, t)).to(x_t.dtype)
-        if self.data == "real":
-            return guess
-        signal = torch.tanh(signal_share.sqrt() / noise_share * x_t + guess)
-        return (x_t - signal_share.sqrt() * signal) / noise_share.sqrt()
+        # in mixed precision the network answers in bfloat16; densities want the data's precision
+        return self.network(x_t, self._at(self.log_snr, t)).to(x_t.dtype)
 
     def predict_signal(
         self, x_t: Float[Tensor, "batch features"], t: int | Tensor
     ) -> Float[Tensor, "batch features"]:
-        """Guess x_0 from x_t: the noise guessed, then removed (equation ``def-signal-guess``).
-
-        Binary data are guessed as numbers between -1 and 1.
-        """
+        """Guess x_0 from x_t: the noise guessed, then removed (equation ``def-signal-guess``)."""
         return self._signal_from(x_t, self.predict_noise(x_t, t), t)
 
     def score(
@@ -467,8 +451,8 @@ class Diffusion(nn.Module):
         the bound is about.
         """
         signal = self.predict_signal(x_t, t)
-        if t == 1 and self.data == "binary":
-            return Bernoulli().sample(self._logits(signal), generator)
+        if t == 1:
+            return self._draw_datum(signal, generator)
         mean = self._posterior_mean(x_t, signal, t)
         return mean + self._at(self.reverse_vars, t).sqrt() * _normal_like(x_t, generator)
 
@@ -505,7 +489,7 @@ class Diffusion(nn.Module):
         Equation ``def-ddim-step`` of the book. The steps are spread evenly over 1 to T. With
         `eta` = 0 all randomness lies in :math:`x_T`; with `eta` = 1 and all T steps the chain is
         that of ancestral sampling with the posterior's variances, but for the last step, which
-        takes the expected datum. (Binary pixels are drawn in the last step.)
+        takes the expected datum.
 
         Parameters
         ----------
@@ -544,10 +528,7 @@ class Diffusion(nn.Module):
                 x = self._at(self.signal_shares, earlier).sqrt() * signal + direction
                 if eta > 0:
                     x = x + fresh.sqrt() * _normal_like(x, generator)
-            signal = self.predict_signal(x, steps[-1])
-        if self.data == "binary":
-            return Bernoulli().sample(self._logits(signal), generator)
-        return signal
+            return self._last_of_ddim(self.predict_signal(x, steps[-1]), generator)
 
     def ddim_var(self, t: int, earlier: int) -> Tensor:
         """Variance of x_earlier given x_t and x_0, for any two steps of the forward chain."""
@@ -643,8 +624,7 @@ class Diffusion(nn.Module):
     ) -> Diffusion:
         """Set the variance of each reverse step to the one of highest bound on `x` [1]_.
 
-        Equation ``eq-optimal-reverse-variance`` of the book. One network call a step. (With binary
-        data the step to x_0 keeps its own.)
+        Equation ``eq-optimal-reverse-variance`` of the book. One network call a step.
 
         Parameters
         ----------
@@ -666,7 +646,7 @@ class Diffusion(nn.Module):
         self._check_data(x)
         signal = self._signal(x)
         with torch.no_grad():
-            for t in range(2 if self.data == "binary" else 1, self.n_steps + 1):
+            for t in range(self.first_fitted_step, self.n_steps + 1):
                 noise = _normal_like(signal, generator)
                 error = noise - self.predict_noise(self._noisy(signal, t, noise), t)
                 extra = self._noise_weight(t) * error.square().mean()
@@ -708,15 +688,6 @@ class Diffusion(nn.Module):
         share = self.signal_shares[-1]
         return 0.5 * (share * (signal.square() - 1) - torch.log1p(-share)).sum(-1)
 
-    def _log_likelihood(self, signal: Tensor, guess: Tensor) -> Tensor:
-        if self.data == "binary":
-            return Bernoulli().log_prob((signal + 1) / 2, self._logits(guess))
-        return _log_normal(signal, guess, self.reverse_vars[0])
-
-    def _logits(self, guess: Tensor) -> Tensor:
-        """Log-odds of a Gaussian around the guessed signal, restricted to -1 and 1."""
-        return 2 * guess / self.reverse_vars[0]
-
     def _log_weights(self, signal: Tensor, k: int, generator: Generator | None) -> Tensor:
         n = len(signal)
         signal = signal.repeat(k, 1)
@@ -757,17 +728,95 @@ class Diffusion(nn.Module):
             fail("t", f"a step from 1 to {self.n_steps}", t)
         return values[t - 1].view(1, 1)
 
-    def _signal(self, x: Tensor) -> Tensor:
-        return 2 * x - 1 if self.data == "binary" else x
-
     def _draw_prior(self, n: int, generator: Generator | None) -> Tensor:
         check_at_least("n", n, 1)
         return self.betas.new_empty(n, self.n_features).normal_(generator=generator)
 
     def _check_data(self, x: Tensor) -> None:
         check_batch("x", x, self.n_features)
-        if self.data == "binary" and not ((x == 0) | (x == 1)).all():
+
+    # --- what the chain makes of a datum: another kind of data overrides these ---
+
+    def _signal(self, x: Tensor) -> Tensor:
+        """Return the start of the forward chain."""
+        return x
+
+    def _log_likelihood(self, signal: Tensor, guess: Tensor) -> Tensor:
+        """Log p(x_0|x_1), from the guess of the signal that x_1 allows."""
+        return _log_normal(signal, guess, self.reverse_vars[0])
+
+    def _draw_datum(self, guess: Tensor, generator: Generator | None) -> Tensor:
+        """Draw x_0 from p(x_0|x_1)."""
+        return guess + self.reverse_vars[0].sqrt() * _normal_like(guess, generator)
+
+    def _last_of_ddim(self, guess: Tensor, generator: Generator | None) -> Tensor:
+        """Return the datum in which the short chain ends."""
+        return guess
+
+
+class BinaryDiffusion(Diffusion):
+    r"""Denoising diffusion model of pixels of 0 and 1, which the chain sees as -1 and 1.
+
+    p(x_0|x_1) gives the pixels probabilities, and the network adds to what each pixel says about
+    itself (equation ``eq-binary-denoiser`` of the book).
+
+    Parameters
+    ----------
+    network
+        As for :class:`Diffusion`, to half the log-odds of each pixel given the others: for example
+        a :class:`LogOddsMLP`.
+    betas, n_features
+        As for :class:`Diffusion`.
+    variance
+        As for :class:`Diffusion`. A network knows binary data well in the early steps, and so the
+        posterior's variance is the better one.
+    """
+
+    first_fitted_step = 2  # the variance of the step to x_0 is the scale of its log-odds
+
+    def __init__(
+        self,
+        network: nn.Module,
+        betas: Float[Tensor, " steps"],
+        n_features: int,
+        *,
+        variance: str = "posterior",
+    ) -> None:
+        super().__init__(network, betas, n_features, variance=variance)
+
+    def predict_noise(
+        self, x_t: Float[Tensor, "batch features"], t: int | Tensor
+    ) -> Float[Tensor, "batch features"]:
+        r"""Guess the noise in x_t: what remains when the expected datum is taken out.
+
+        The expected datum is :math:`	anh(\sqrt{arlpha_t}\, x_t / (1 - arlpha_t) + f(x_t))`
+        with the network f (equation ``eq-binary-denoiser`` of the book). So little noise is found
+        without error, whatever the network. Parameters as for :meth:`Diffusion.predict_noise`.
+        """
+        log_odds = super().predict_noise(x_t, t)
+        signal_share, noise_share = self._at(self.signal_shares, t), self._at(self.noise_shares, t)
+        signal = torch.tanh(signal_share.sqrt() / noise_share * x_t + log_odds)
+        return (x_t - signal_share.sqrt() * signal) / noise_share.sqrt()
+
+    def _check_data(self, x: Tensor) -> None:
+        super()._check_data(x)
+        if not ((x == 0) | (x == 1)).all():
             fail("x", "pixels of 0 and 1 (binarize grey ones)", f"values up to {x.max():.4g}")
+
+    def _signal(self, x: Tensor) -> Tensor:
+        return 2 * x - 1
+
+    def _log_likelihood(self, signal: Tensor, guess: Tensor) -> Tensor:
+        return Bernoulli().log_prob((signal + 1) / 2, self._logits(guess))
+
+    def _draw_datum(self, guess: Tensor, generator: Generator | None) -> Tensor:
+        return Bernoulli().sample(self._logits(guess), generator)
+
+    _last_of_ddim = _draw_datum
+
+    def _logits(self, guess: Tensor) -> Tensor:
+        """Log-odds of a Gaussian around the guessed signal, restricted to -1 and 1."""
+        return 2 * guess / self.reverse_vars[0]
 
 
 # Noisy rows held at a time by the estimator.
@@ -786,12 +835,12 @@ def _normal_like(x: Tensor, generator: Generator | None) -> Tensor:
 
 
 def noise_objective(
-    model: Diffusion, x: Tensor, beta: float = 1.0, generator: Generator | None = None
+    model: Diffusion, x: Tensor, generator: Generator | None = None
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Minus the squared error of the guessed noise at one random step a datum.
 
     Equation ``def-simple-loss`` of the book: the terms of the bound with their weights left out. No
-    bound, and not in nats. `beta` is there for `fit`.
+    bound, and not in nats.
     """
     model._check_data(x)
     t, noise = _random_steps(model, x, generator), _normal_like(x, generator)
@@ -801,12 +850,12 @@ def noise_objective(
 
 
 def bound_objective(
-    model: Diffusion, x: Tensor, beta: float = 1.0, generator: Generator | None = None
+    model: Diffusion, x: Tensor, generator: Generator | None = None
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Unbiased estimate of the bound from one random step a datum, in nats.
 
     Equation ``eq-random-step`` of the book: T times the term of that step, and the divergence at
-    the end. `beta` is there for `fit`; it weighs nothing.
+    the end.
     """
     model._check_data(x)
     signal = model._signal(x)

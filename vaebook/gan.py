@@ -13,7 +13,6 @@ Data are rows of numbers, shape (batch, n_pixels). Losses are cross-entropies in
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Sequence
 
@@ -21,12 +20,20 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from tqdm.auto import tqdm
 
 from vaebook._checks import check_at_least, check_in, fail
-from vaebook.training import History, Transform, _check_arguments, pick_device
-from vaebook.vae import mlp
+from vaebook.networks import mlp
+from vaebook.training import (
+    Batches,
+    History,
+    Transform,
+    average_of,
+    check_finite,
+    check_recipe,
+    on_device,
+    pick_device,
+    progress_bar,
+)
 
 # --- the losses -------------------------------------------------------------------------------
 
@@ -235,26 +242,21 @@ def fit_gan(
     FloatingPointError
         At the first step with a loss that is not finite.
     """
-    _check_arguments(data, epochs, batch_size, lr, ema, seed)
-    target, home = pick_device(device), next(gan.parameters()).device
-    gan.to(target).train()
-    data = data.to(target)
-    order, noise = Generator().manual_seed(seed), Generator(target).manual_seed(seed + 1)
-    n_steps = epochs * math.ceil(len(data) / batch_size)
-    averaged = None
-    if ema is not None:
-        averaging = get_ema_multi_avg_fn(ema)
-        averaged = AveragedModel(gan.generator_network, multi_avg_fn=averaging, use_buffers=True)
-    players = gan.discriminator_network, gan.generator_network
-    optimizers = [torch.optim.Adam(p.parameters(), lr=lr, betas=(0.5, 0.999)) for p in players]
-    history, step = History(train={"discriminator": [], "generator": []}), 0
-    # None: a bar only on a terminal or in a notebook; TQDM_DISABLE alone would not override it
-    silent = True if not progress or os.environ.get("TQDM_DISABLE") == "1" else None
-    try:
-        for _ in tqdm(range(epochs), desc="epochs", disable=silent, leave=False):
+    check_recipe(data, epochs, batch_size, lr, ema, seed)
+    target = pick_device(device)
+    with on_device(gan, target):
+        data = data.to(target)
+        order, noise = Generator().manual_seed(seed), Generator(target).manual_seed(seed + 1)
+        n_steps = epochs * math.ceil(len(data) / batch_size)
+        players = gan.discriminator_network, gan.generator_network
+        optimizers = [torch.optim.Adam(p.parameters(), lr=lr, betas=(0.5, 0.999)) for p in players]
+        averaged = average_of(gan.generator_network, ema)
+        history, step = History(train={"discriminator": [], "generator": []}), 0
+        for _ in progress_bar(range(epochs), "epochs", progress):
             started, totals = time.monotonic(), torch.zeros(2, device=target)
-            for indices in torch.randperm(len(data), generator=order).to(target).split(batch_size):
-                x = data[indices] if transform is None else transform(data[indices], noise)
+            shuffled = torch.randperm(len(data), generator=order).to(target)
+            for batch in Batches(data, shuffled.split(batch_size)):
+                x = batch if transform is None else transform(batch, noise)
                 for optimizer in optimizers:
                     optimizer.param_groups[0]["lr"] = lr * (1 - step / n_steps)
                 fake = gan.sample(len(x), noise)  # no gradient to the generator in this turn
@@ -272,17 +274,11 @@ def fit_gan(
             history.seconds.append(time.monotonic() - started)
         if averaged is not None:
             gan.generator_network.load_state_dict(averaged.module.state_dict())
-    finally:
-        gan.to(home).eval()
     return history
 
 
 def _take_step(optimizer: torch.optim.Optimizer, loss: Tensor, step: int) -> None:
-    if not torch.isfinite(loss):
-        raise FloatingPointError(
-            f"the loss became {loss.item()} at step {step}. "
-            "Lower lr, or look for extreme values in the data."
-        )
+    check_finite(loss, f"step {step}")
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     optimizer.step()

@@ -83,6 +83,35 @@ def _log_normal_factor(difference: Tensor, factor: Tensor) -> Tensor:
     return -0.5 * (n_features * LOG_2PI + whitened.square().sum(-1)) - _log_diagonal(factor)
 
 
+def reparameterize(
+    mean: Float[Tensor, "*batch d"],
+    log_var: Float[Tensor, "*batch d"],
+    generator: Generator | None = None,
+) -> Float[Tensor, "*batch d"]:
+    r"""Draw from a diagonal Gaussian so that the draw is differentiable in its parameters.
+
+    Equation ``def-reparameterization`` of the book:
+    :math:`z = \mu + \sigma \epsilon`, :math:`\epsilon \sim \mathcal N(0, I)`.
+
+    Parameters
+    ----------
+    mean, log_var
+        Means and logarithms of the variances, shape (..., d).
+    generator
+        Source of the noise; torch's own if None.
+
+    Returns
+    -------
+    Tensor
+        One draw for each row, shape (..., d).
+    """
+    check_rows(mean=mean, log_var=log_var)
+    if mean.shape != log_var.shape:  # noise shared by broadcasting would be no noise of its own
+        fail("log_var", f"the shape of mean, {tuple(mean.shape)}", tuple(log_var.shape))
+    noise = mean.new_empty(mean.shape).normal_(generator=generator)
+    return mean + torch.exp(0.5 * log_var) * noise
+
+
 def fit_gaussian(
     x: Float[Tensor, "*batch n d"],
 ) -> tuple[Float[Tensor, "*batch d"], Float[Tensor, "*batch d d"]]:

@@ -22,7 +22,8 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from vaebook._checks import fail
-from vaebook.vae import VAE, Bernoulli
+from vaebook.likelihoods import Bernoulli
+from vaebook.vae import VAE
 
 ACTIVATIONS: dict[type[nn.Module], str] = {nn.ReLU: "relu", nn.SiLU: "silu", nn.Tanh: "tanh"}
 

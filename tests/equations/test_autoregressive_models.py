@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.equations.common import F64, generator
+from tests.common import F64, seeded
 from vaebook.autoregressive import MADE, Autoregressive, PixelRNN
 
 D = 6
@@ -18,7 +18,7 @@ ALL = torch.tensor(list(product([0.0, 1.0], repeat=D)), dtype=F64)
 
 def models(seed: int = 0) -> list[Autoregressive]:
     """Masked and recurrent networks with large random weights, in random orderings."""
-    order = torch.randperm(D, generator=generator(seed))
+    order = torch.randperm(D, generator=seeded(seed))
     made: list[Autoregressive] = [
         MADE(D, (), order),
         MADE(D, (9, 14), order),
@@ -27,7 +27,7 @@ def models(seed: int = 0) -> list[Autoregressive]:
     ]
     for model in made:
         for parameter in model.double().parameters():
-            torch.nn.init.normal_(parameter, generator=generator(seed + 1))
+            torch.nn.init.normal_(parameter, generator=seeded(seed + 1))
     return made
 
 
@@ -80,7 +80,7 @@ def test_the_product_needs_as_many_numbers_as_the_table() -> None:
 def test_size_of_the_linear_model(n_pixels: int) -> None:
     """Counting the parameters on which the likelihood depends, by their gradients."""
     model = MADE(n_pixels, ()).double()
-    x = torch.bernoulli(torch.full((200, n_pixels), 0.5, dtype=F64), generator=generator())
+    x = torch.bernoulli(torch.full((200, n_pixels), 0.5, dtype=F64), generator=seeded())
     model.log_prob(x).square().sum().backward()
     used = sum(int((p.grad != 0).sum()) for p in model.parameters() if p.grad is not None)
     assert used == sum(range(1, n_pixels + 1)) == n_pixels * (n_pixels + 1) // 2
@@ -94,7 +94,7 @@ def test_log_likelihood_pixel_by_pixel() -> None:
         for i, pixel in enumerate(model.ordering.tolist()):
             x = ALL.clone()
             later = model.ordering[i:]
-            x[:, later] = torch.randint(0, 2, (len(ALL), D - i), generator=generator(i)).double()
+            x[:, later] = torch.randint(0, 2, (len(ALL), D - i), generator=seeded(i)).double()
             logits = model.logits(x)[:, pixel]
             total += torch.distributions.Bernoulli(logits=logits).log_prob(ALL[:, pixel])
         torch.testing.assert_close(model.log_prob(ALL), total, rtol=1e-12, atol=1e-12)
@@ -137,7 +137,7 @@ def test_completion(k: int) -> None:
         factors = model.log_conditionals(ALL)[:, rest].sum(-1).exp().detach()
         torch.testing.assert_close(factors, conditional, rtol=1e-10, atol=0)
         start = ALL[37]
-        drawn = model.complete(start.expand(40_000, -1), k, generator(k))
+        drawn = model.complete(start.expand(40_000, -1), k, seeded(k))
         possible = (ALL[:, known] == start[known]).all(-1)
         powers = 2.0 ** torch.arange(D - 1, -1, -1, dtype=F64)
         counts = torch.bincount((drawn @ powers).long(), minlength=2**D)
@@ -154,7 +154,7 @@ def test_conditionals_against_the_order(k: int) -> None:
     for model in models():
         joint = model.log_prob(ALL).exp().detach()
         last = model.ordering[k:].tolist()
-        drawn = model.sample(200_000, generator(k))
+        drawn = model.sample(200_000, seeded(k))
         given = drawn.mode(0).values  # an ending that is not too rare
         agree = (ALL[:, last] == given[last]).all(-1)
         assert agree.sum() == 2**k
@@ -171,7 +171,7 @@ def test_averaged_log_odds_are_no_distribution() -> None:
     forward, backward = MADE(D, (8,)).double(), MADE(D, (8,), torch.arange(D).flip(0)).double()
     for i, model in enumerate((forward, backward)):
         for parameter in model.parameters():
-            torch.nn.init.normal_(parameter, generator=generator(i))
+            torch.nn.init.normal_(parameter, generator=seeded(i))
     mixture = (forward.log_prob(ALL).exp() + backward.log_prob(ALL).exp()) / 2
     logits = (forward.logits(ALL) + backward.logits(ALL)) / 2
     averaged = torch.distributions.Bernoulli(logits=logits).log_prob(ALL).sum(-1).exp()

@@ -11,7 +11,7 @@ from scipy import integrate, optimize, special, stats
 from sklearn.datasets import load_digits
 from torch import Tensor
 
-from tests.equations.common import F64, tensor
+from tests.common import F64, tensor
 from vaebook.bayes_net import BayesianNetwork
 from vaebook.gaussian import LinearGaussian, log_normal
 from vaebook.kde import KernelDensity

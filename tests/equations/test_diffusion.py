@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.equations.common import F64, generator
+from tests.common import F64, seeded
 from vaebook.data import toy_density
 from vaebook.diffusion import (
+    BinaryDiffusion,
     Diffusion,
     GaussianNoisePredictor,
     NoiseMLP,
@@ -28,7 +29,7 @@ EYE = torch.eye(2, dtype=F64)
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=generator(seed), dtype=F64)
+    return torch.randn(*shape, generator=seeded(seed), dtype=F64)
 
 
 def constant(value: float, n_steps: int) -> Tensor:
@@ -62,7 +63,7 @@ START = torch.tensor([[1.2, -0.7]], dtype=F64)
 
 
 def walk(x: Tensor, seed: int = 0) -> list[Tensor]:
-    model, g, states = exact_model(BETAS), generator(seed), [x]
+    model, g, states = exact_model(BETAS), seeded(seed), [x]
     for t in range(1, 5):
         states.append(model.q_step(states[-1], t, g))
     return states
@@ -136,8 +137,8 @@ def test_every_line_of_the_bound() -> None:
         for t in (2, 3, 4):
             mean, variance = model.q_posterior(states[t], START.expand_as(states[t]), t)
             third = third + log_p[t] - log_density(states[t - 1], mean, variance[0, 0])
-        terms = model.elbo_terms(START.expand(40_000, 2), generator(1))
-        weights = model.log_weights(START, 40_000, generator(2))[:, 0]
+        terms = model.elbo_terms(START.expand(40_000, 2), seeded(1))
+        weights = model.log_weights(START, 40_000, seeded(2))[:, 0]
     torch.testing.assert_close(second, third, atol=1e-11, rtol=0)
     fourth = terms.reconstruction - terms.kl.sum(0) - terms.prior
     (a, a_error), (b, b_error) = monte_carlo(third), monte_carlo(fourth)
@@ -145,7 +146,7 @@ def test_every_line_of_the_bound() -> None:
     c, c_error = monte_carlo(weights)  # the same expectation, chains drawn backwards from x_T
     assert abs(a - c) < 4.5 * math.hypot(a_error, c_error)
     # the bound lies below the density: samples of the model near the datum, counted
-    drawn = torch.cat([model.sample(200_000, generator(i)) for i in range(3, 6)])
+    drawn = torch.cat([model.sample(200_000, seeded(i)) for i in range(3, 6)])
     inside = ((drawn - START).abs() < 0.1).all(1).double()
     share, share_error = monte_carlo(inside)
     assert a - 4.5 * a_error < ((share + 4.5 * share_error) / 0.04).log()
@@ -161,7 +162,7 @@ def test_weights_of_the_exact_reverse_chain() -> None:
     predictor = GaussianNoisePredictor(torch.zeros(2, dtype=F64), EYE)
     model = Diffusion(predictor, linear_schedule(30), 2, variance="beta")
     x = normal(4, 2)
-    weights = model.log_weights(x, 5, generator(1))
+    weights = model.log_weights(x, 5, seeded(1))
     exact = log_density(x, torch.zeros_like(x), 1.0).expand(5, 4)
     torch.testing.assert_close(weights, exact, atol=1e-9, rtol=0)
 
@@ -177,9 +178,9 @@ def test_weights_average_to_the_density() -> None:
         slope = (images[1:] - images[0]).T
         mean = slope @ mean + images[0]
         covariance = slope @ covariance @ slope.T + model.reverse_vars[t - 1] * EYE
-    x = FullGaussian(MEAN, COVARIANCE).sample(3, generator())
+    x = FullGaussian(MEAN, COVARIANCE).sample(3, seeded())
     exact = FullGaussian(mean, covariance).log_prob(x).exp()
-    estimate, error = monte_carlo(model.log_weights(x, 20_000, generator(1)).exp())
+    estimate, error = monte_carlo(model.log_weights(x, 20_000, seeded(1)).exp())
     assert ((estimate - exact).abs() < 4.5 * error).all()
     assert (error < 0.1 * exact).all()
 
@@ -188,7 +189,7 @@ def test_weights_average_to_the_density() -> None:
 def test_the_divergence_at_the_end() -> None:
     """The divergence of two full Gaussians, at three data."""
     model, x = exact_model(BETAS), normal(3, 2)
-    prior = model.elbo_terms(x, generator()).prior
+    prior = model.elbo_terms(x, seeded()).prior
     for i in range(3):
         exact = kl_full(KEPT[3].sqrt() * x[i], (1 - KEPT[3]) * EYE, torch.zeros(2, dtype=F64), EYE)
         torch.testing.assert_close(prior[i], exact.squeeze(), atol=1e-12, rtol=0)
@@ -219,8 +220,8 @@ def test_one_random_step_stands_for_all() -> None:
     """The sum of all terms, each with its own draws, against 40,000 random steps."""
     model, x = network_model(BETAS), START.expand(40_000, 2)
     with torch.no_grad():
-        one, one_error = monte_carlo(bound_objective(model, x, generator=generator(1))[0])
-        terms = model.elbo_terms(x, generator(2))
+        one, one_error = monte_carlo(bound_objective(model, x, generator=seeded(1))[0])
+        terms = model.elbo_terms(x, seeded(2))
     every, error = monte_carlo(terms.reconstruction - terms.kl.sum(0) - terms.prior)
     assert abs(one - every) < 4.5 * math.hypot(one_error, error)
 
@@ -255,9 +256,9 @@ def test_the_posterior_variance_costs_half_of_eulers_constant() -> None:
     model, steps = exact_model(constant(0.0005, 400)), torch.arange(2, 11, dtype=F64)
     ratio = model.betas[1:10] / model.posterior_vars[1:10]
     torch.testing.assert_close(ratio, steps / (steps - 1), rtol=0.01, atol=0)
-    x = FullGaussian(MEAN, COVARIANCE).sample(20_000, generator())
+    x = FullGaussian(MEAN, COVARIANCE).sample(20_000, seeded())
     bounds = [
-        exact_model(constant(0.0005, 400), variance).elbo(x, generator(1)).mean()
+        exact_model(constant(0.0005, 400), variance).elbo(x, seeded(1)).mean()
         for variance in ("beta", "posterior")
     ]
     assert float(bounds[0] - bounds[1]) == pytest.approx(np.euler_gamma, abs=0.03)  # two features
@@ -268,24 +269,24 @@ def test_fitted_variances() -> None:
     """The variance of x_{t-1} given x_t by Bayes' rule; and the bound at other variances."""
     spread = 0.3
     model = Diffusion(GaussianNoisePredictor(MEAN, spread * EYE), linear_schedule(30), 2)
-    x = FullGaussian(MEAN, spread * EYE).sample(60_000, generator())
-    fitted = model.fit_variances(x, generator(1)).reverse_vars.clone()
+    x = FullGaussian(MEAN, spread * EYE).sample(60_000, seeded())
+    fitted = model.fit_variances(x, seeded(1)).reverse_vars.clone()
     before = torch.cat([torch.ones(1, dtype=F64), model.signal_shares[:-1]])
     prior = before * spread + 1 - before
     exact = 1 / (1 / prior + (1 - model.betas) / model.betas)
     torch.testing.assert_close(fitted, exact, rtol=0.02, atol=0)
-    best = model.elbo(x, generator(1)).mean()
+    best = model.elbo(x, seeded(1)).mean()
     for factor in (0.8, 1.25):
         model.reverse_vars.copy_(factor * fitted)
-        assert model.elbo(x, generator(1)).mean() < best - 0.1
-    wrong = network_model(BETAS).fit_variances(x, generator(1))
+        assert model.elbo(x, seeded(1)).mean() < best - 0.1
+    wrong = network_model(BETAS).fit_variances(x, seeded(1))
     fitted = wrong.reverse_vars.clone()
     with torch.no_grad():
-        best = wrong.elbo(x, generator(1)).mean()
+        best = wrong.elbo(x, seeded(1)).mean()
         for t, factor in itertools.product(range(4), (0.8, 1.25)):
             wrong.reverse_vars.copy_(fitted)
             wrong.reverse_vars[t] *= factor
-            assert wrong.elbo(x, generator(1)).mean() < best
+            assert wrong.elbo(x, seeded(1)).mean() < best
 
 
 @pytest.mark.equation("eq-score-from-noise", tolerance="1e-9")
@@ -325,7 +326,7 @@ def test_the_expected_pixel() -> None:
         def forward(self, x: Tensor, log_snr: Tensor) -> Tensor:
             return (self.log_odds / 2).expand_as(x)
 
-    model, x_t = Diffusion(Prior(), BETAS, 2, data="binary"), normal(6, 2)
+    model, x_t = BinaryDiffusion(Prior(), BETAS, 2), normal(6, 2)
     for t in (1, 3):
         one, other = (
             p * torch.exp(-((x_t - sign * KEPT[t - 1].sqrt()) ** 2) / (2 * (1 - KEPT[t - 1])))
@@ -367,7 +368,7 @@ def test_every_ddim_chain_has_the_forward_marginals(n_calls: int, eta: float) ->
     end = model.signal_shares[3].sqrt() * START
     draw = model._draw_prior
     model._draw_prior = lambda n, g: end + (1 - KEPT[3]).sqrt() * draw(n, g)  # type: ignore[method-assign]
-    model.sample_ddim(200_000, n_calls, generator(), eta)
+    model.sample_ddim(200_000, n_calls, seeded(), eta)
     assert len(seen) == n_calls
     for t in set(seen) - {4}:
         torch.testing.assert_close(

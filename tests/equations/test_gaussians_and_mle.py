@@ -11,7 +11,7 @@ import torch
 from scipy import integrate, optimize, stats
 from torch import Tensor
 
-from tests.equations.common import F64, normals, tensor
+from tests.common import F64, normals, tensor
 from vaebook.gaussian import (
     FullGaussian,
     LinearGaussian,

@@ -12,7 +12,7 @@ from scipy import stats
 from scipy.spatial.distance import cdist
 from torch import Tensor, nn
 
-from tests.equations.common import F64, generator, tensor
+from tests.common import F64, seeded, tensor
 from vaebook.data import toy_density
 from vaebook.gan import GAN, discriminator_loss, generator_loss, mlp_gan
 from vaebook.gaussian import LinearGaussian
@@ -24,13 +24,13 @@ from vaebook.two_sample import energy_distance, nearest_distances, permutation_t
 @pytest.mark.equation("eq-energy-nonnegative", tolerance="1e-9")
 def test_the_energy_distance_is_zero_only_for_equal_distributions() -> None:
     """All pairs of distributions on eight points: the least value, by the eigenvalues."""
-    points = torch.randn(8, 3, generator=generator(), dtype=F64)
+    points = torch.randn(8, 3, generator=seeded(), dtype=F64)
     # for weights w = p - q that add up to zero the distance is -w' D w: a quadratic form
     contrasts = np.linalg.svd(np.ones((1, 8)))[2][1:]
     form = -contrasts @ cdist(points, points) @ contrasts.T
     smallest = np.linalg.eigvalsh(form)[0]
     assert smallest > 0.01
-    counts = torch.randint(0, 4, (200, 2, 8), generator=generator(1))
+    counts = torch.randint(0, 4, (200, 2, 8), generator=seeded(1))
     counts[:, :, 0] += 1  # no empty sample
     for p_counts, q_counts in counts:
         p, q = (points.repeat_interleave(c, dim=0) for c in (p_counts, q_counts))
@@ -45,7 +45,7 @@ def test_the_energy_distance_is_zero_only_for_equal_distributions() -> None:
 @pytest.mark.equation("eq-permutation-level", tolerance="4 standard errors")
 def test_small_p_values_are_as_rare_as_they_say() -> None:
     """The share of 2,000 tests of equal distributions, at four levels."""
-    g = generator()
+    g = seeded()
     p_values = np.array(
         [
             permutation_test(
@@ -76,14 +76,14 @@ def test_the_bound_holds_with_ties_too() -> None:
         assert (exact <= level).mean() <= level + 1e-12
     # the test of the package estimates these very p-values
     chosen = dealt[0]
-    test = permutation_test(coins[list(chosen)], coins[3:], 5000, generator())
+    test = permutation_test(coins[list(chosen)], coins[3:], 5000, seeded())
     assert test.p_value == pytest.approx(exact[0], abs=4 * math.sqrt(0.25 / 5000))
 
 
 @pytest.mark.equation("eq-new-samples", tolerance="4 standard errors")
 def test_a_new_sample_is_closer_to_the_training_data_half_the_time() -> None:
     """The share of 4,000 independent draws of training data, sample and held-out datum."""
-    toy, g = toy_density("pinwheel"), generator()
+    toy, g = toy_density("pinwheel"), seeded()
     closer = []
     for _ in range(4000):
         train, new, held_out = toy.sample(20, g), toy.sample(1, g), toy.sample(1, g)
@@ -143,7 +143,7 @@ def test_a_region_is_as_probable_as_the_noise_that_leads_there() -> None:
     """SciPy's normal probability of a box, for a linear generator; quadrature over z for it."""
     weight, bias = tensor([[1.0, 0.4], [-0.3, 0.8]]), tensor([0.2, -0.1])
     lower, upper = np.array([-1.0, -0.5]), np.array([0.8, 1.2])
-    x = linear_gan(weight, bias).sample(100_000, generator()).numpy()
+    x = linear_gan(weight, bias).sample(100_000, seeded()).numpy()
     hits = ((x > lower) & (x < upper)).all(1)
     normal = stats.multivariate_normal(bias.numpy(), (weight @ weight.T).numpy())
     exact = normal.cdf(upper, lower_limit=lower)
@@ -161,7 +161,7 @@ def test_a_region_is_as_probable_as_the_noise_that_leads_there() -> None:
 def test_the_density_of_a_fold_sums_over_all_noise() -> None:
     """SciPy's chi-squared density, in one and in two dimensions; a KS test of the samples."""
     for d in (1, 2):
-        x = torch.rand(20, d, generator=generator(), dtype=F64) * 4 + 0.01
+        x = torch.rand(20, d, generator=seeded(), dtype=F64) * 4 + 0.01
         total = torch.zeros(20, dtype=F64)
         for signs in torch.cartesian_prod(*[tensor([-1, 1])] * d).reshape(-1, d):
             z = signs * x.sqrt()
@@ -169,7 +169,7 @@ def test_the_density_of_a_fold_sums_over_all_noise() -> None:
             total += torch.from_numpy(stats.norm.pdf(z)).prod(1) / torch.linalg.det(jacobian).abs()
         exact = stats.chi2(1).pdf(x.numpy()).prod(1)
         np.testing.assert_allclose(total.numpy(), exact, rtol=1e-12)
-    samples = GAN(Square(), nn.Linear(1, 1), 1).sample(5000, generator())
+    samples = GAN(Square(), nn.Linear(1, 1), 1).sample(5000, seeded())
     assert stats.kstest(samples[:, 0].numpy(), stats.chi2(1).cdf).pvalue > 0.01
 
 
@@ -219,7 +219,7 @@ def test_the_best_logit_is_a_difference_of_log_densities() -> None:
 @pytest.mark.equation("eq-optimal-logit", tolerance="0.15 nats")
 def test_a_trained_discriminator_knows_the_difference() -> None:
     """The exact log-densities of two Gaussians, between which a network is trained."""
-    g = generator()
+    g = seeded()
     wide, narrow = (LinearGaussian(torch.eye(2)[:, :1] * s, torch.zeros(2), s**2) for s in (1, 0.7))
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -257,7 +257,7 @@ def test_the_value_at_the_optimum() -> None:
     assert lines[1:] == pytest.approx([lines[0]] * 3, abs=1e-9)
     # no other discriminator does better
     for seed in range(20):
-        elsewhere = (P / Q).log() + 0.1 * torch.randn(6, generator=generator(seed), dtype=F64)
+        elsewhere = (P / Q).log() + 0.1 * torch.randn(6, generator=seeded(seed), dtype=F64)
         assert value(elsewhere) < lines[0]
     # and equal distributions reach -log 4, with a discriminator that says one half
     even = discriminator_loss(torch.zeros(4), torch.zeros(9))
@@ -269,7 +269,7 @@ def test_the_jensen_shannon_divergence_is_bounded() -> None:
     """SciPy's squared Jensen–Shannon distance, at random pairs and at both extremes."""
     from scipy.spatial.distance import jensenshannon
 
-    g = generator()
+    g = seeded()
     for _ in range(100):
         counts = torch.randint(0, 5, (2, 6), generator=g)
         counts[:, 0] += 1

@@ -11,10 +11,11 @@ import torch
 from scipy import integrate, stats
 from torch import Tensor
 
-from tests.equations.common import F64, generator, normals
+from tests.common import F64, normals, seeded
 from vaebook.autoencoder import mlp_autoencoder
 from vaebook.gaussian import LinearGaussian, kl_full, log_normal
-from vaebook.vae import VAE, Bernoulli, Gaussian, mlp_vae
+from vaebook.likelihoods import Bernoulli, Gaussian
+from vaebook.vae import VAE, mlp_vae
 
 WORLD = LinearGaussian(normals(5, 2), normals(5, seed=1), 0.4)
 
@@ -36,7 +37,7 @@ def vae_of(n_pixels: int, n_latents: int, scale: float = 3.0) -> VAE:
 @pytest.mark.equation("eq-common-cause", tolerance="4.5 standard errors")
 def test_a_common_cause_correlates_what_it_acts_on() -> None:
     """The spread of 200,000 data of the package's model, and of data with one z for all."""
-    x = WORLD.sample(200_000, generator(2))
+    x = WORLD.sample(200_000, seeded(2))
     centred = x - x.mean(0)
     for i, j in itertools.combinations(range(5), 2):
         products = centred[:, i] * centred[:, j]
@@ -46,7 +47,7 @@ def test_a_common_cause_correlates_what_it_acts_on() -> None:
     # one z for all data: a model without latent variation, its mean moved to W z + m
     mean = WORLD.weight @ torch.tensor([1.0, -0.5], dtype=F64) + WORLD.mean
     fixed = LinearGaussian(torch.zeros(5, 1, dtype=F64), mean, WORLD.noise_var)
-    correlation = torch.corrcoef(fixed.sample(200_000, generator(3)).T)
+    correlation = torch.corrcoef(fixed.sample(200_000, seeded(3)).T)
     assert (correlation - torch.eye(5)).abs().max() < 4.5 / math.sqrt(200_000)
 
 
@@ -65,7 +66,7 @@ def test_the_posterior_holds_what_it_promises(share: float) -> None:
 @pytest.mark.equation("eq-rotation", tolerance="1e-10")
 def test_rotated_causes_have_the_same_density() -> None:
     """SciPy's multivariate normal density of the unrotated model, for random rotations."""
-    x = WORLD.sample(20, generator(6))
+    x = WORLD.sample(20, seeded(6))
     covariance = WORLD.weight @ WORLD.weight.T + WORLD.noise_var * torch.eye(5, dtype=F64)
     exact = stats.multivariate_normal(WORLD.mean.numpy(), covariance.numpy()).logpdf(x.numpy())
     for seed in range(3):
@@ -131,8 +132,8 @@ def test_share_of_a_ball_in_a_cube(d: int) -> None:
 @pytest.mark.equation("eq-pixel-noise", tolerance="4.5 standard errors")
 def test_noise_of_the_pixel_recipe() -> None:
     """The squared length and the correlations of 100,000 draws of the package's likelihood."""
-    image, sigma = torch.rand(6, generator=generator(), dtype=F64), 0.3
-    made = Gaussian(sigma).sample(image.expand(100_000, 6), generator(1))
+    image, sigma = torch.rand(6, generator=seeded(), dtype=F64), 0.3
+    made = Gaussian(sigma).sample(image.expand(100_000, 6), seeded(1))
     change = made - image
     squared = change.square().sum(1)
     error = squared.std() / math.sqrt(len(squared))
@@ -173,7 +174,7 @@ def test_covariance_of_a_latent_variable_model() -> None:
     within = (weight * lit * (1 - lit)).sum(0).diag()
     between = (weight * (lit - mean)).T @ (lit - mean)
     total = within + between
-    x = model.sample(200_000, generator(4))
+    x = model.sample(200_000, seeded(4))
     products = (x - mean)[:, :, None] * (x - mean)[:, None, :]
     error = products.std(0) / math.sqrt(len(x))
     assert ((products.mean(0) - total).abs() < 4.5 * error).all()
@@ -191,7 +192,7 @@ def test_length_of_a_path(kind: str) -> None:
         with torch.random.fork_rng():
             torch.manual_seed(0)
             model = mlp_autoencoder(5, 2, hidden=(6,)).double()
-    x_from, x_to = torch.rand(2, 1, 5, generator=generator(3), dtype=F64)
+    x_from, x_to = torch.rand(2, 1, 5, generator=seeded(3), dtype=F64)
     code = model.encode if kind == "autoencoder" else lambda x: model.encode(x)[0]
     start, stop = code(x_from).detach()[0], code(x_to).detach()[0]
 

@@ -11,6 +11,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
+from tests.common import seeded
 from vaebook.autoregressive import MADE
 from vaebook.kde import KernelDensity
 from vaebook.mixture import GaussianMixture
@@ -20,10 +21,6 @@ from vaebook.vae import VAE, mlp_vae
 
 F64 = torch.float64
 IMAGES = torch.tensor(list(itertools.product([0.0, 1.0], repeat=3)), dtype=F64)
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def small_vae(seed: int) -> VAE:
@@ -59,7 +56,7 @@ def test_exact_cost_is_the_bound_less_the_gap(seed: int) -> None:
     with torch.no_grad():
         mean, log_var = model.encode(IMAGES)
         lit = model.decode(z)
-        draws = torch.stack([model.elbo(IMAGES, generator(s)) for s in range(2000)])
+        draws = torch.stack([model.elbo(IMAGES, seeded(s)) for s in range(2000)])
     log_q = torch.distributions.Normal(mean, (log_var / 2).exp()).log_prob(z.T)
     likelihood = torch.xlogy(IMAGES[:, None], lit) + torch.xlogy(1 - IMAGES[:, None], 1 - lit)
     log_prior = torch.distributions.Normal(0.0, 1.0).log_prob(z.T)
@@ -78,11 +75,11 @@ def test_a_bound_can_win_and_never_lose() -> None:
     won = lost_but_better = lost_and_worse = 0
     for seed in range(6):
         vae = small_vae(seed)
-        data = vae.sample(100, generator(seed))
+        data = vae.sample(100, seeded(seed))
         index = (data @ torch.tensor([4.0, 2.0, 1.0], dtype=F64)).long()
         cost_a = -evidence(vae)[index].mean()
         with torch.no_grad():
-            draws = [vae.elbo(data, generator(s)) for s in range(100)]
+            draws = [vae.elbo(data, seeded(s)) for s in range(100)]
         bound_a = -torch.stack(draws).mean()
         rivals = []
         for other in range(6):
@@ -115,7 +112,7 @@ def test_fair_coins_cost_the_same_for_every_image(n_pixels: int) -> None:
     """Naive Bayes that saw each value of each pixel equally often, and the count of images."""
     ones, zeros = np.ones((1, n_pixels)), np.zeros((1, n_pixels))
     coins = from_estimator(BernoulliNB().fit(np.concatenate([ones, zeros]), [0, 0]))
-    x = torch.bernoulli(torch.full((20, n_pixels), 0.3, dtype=F64), generator=generator())
+    x = torch.bernoulli(torch.full((20, n_pixels), 0.3, dtype=F64), generator=seeded())
     cost = -coins.log_prob(x)
     assert torch.allclose(cost, torch.full_like(cost, n_pixels * math.log(2)), rtol=1e-12)
     if n_pixels == 3:  # equally probable, and eight of them
@@ -141,8 +138,8 @@ def cell_mass(
 @pytest.mark.parametrize("kind", ["mixture", "kernels"])
 def test_noisy_data_bound_the_log_probability_of_discrete_ones(kind: str) -> None:
     """Normal distribution functions of each cell; the density itself by a grid of the cube."""
-    x = IMAGES[torch.randint(8, (60,), generator=generator(1))]
-    y = (x + torch.rand(x.shape, generator=generator(2), dtype=F64)).numpy()
+    x = IMAGES[torch.randint(8, (60,), generator=seeded(1))]
+    y = (x + torch.rand(x.shape, generator=seeded(2), dtype=F64)).numpy()
     if kind == "mixture":
         mixture = GaussianMixture(2, covariance_type="diag", random_state=0).fit(y)
         parts = mixture.weights_, mixture.means_, np.sqrt(mixture.covariances_)
@@ -164,7 +161,7 @@ def test_noisy_data_bound_the_log_probability_of_discrete_ones(kind: str) -> Non
     average = log_p @ share
     assert (average < cell.log()).all()  # Jensen's inequality
     # and what is computed in practice, one uniform draw at a time, estimates the average
-    u = torch.rand(4000, 3, generator=generator(3), dtype=F64)
+    u = torch.rand(4000, 3, generator=seeded(3), dtype=F64)
     for image, expected in zip(IMAGES, average, strict=True):
         drawn = density.log_prob(image + u)
         assert (drawn.mean() - expected).abs() < 4.5 * drawn.std() / math.sqrt(len(drawn))

@@ -13,7 +13,7 @@ import torch
 from scipy import integrate, special, stats
 from torch import Tensor
 
-from tests.equations.common import F64, normals, tensor
+from tests.common import F64, normals, seeded, tensor
 from vaebook.data import toy_density
 from vaebook.estimators import (
     effective_sample_size,
@@ -24,10 +24,6 @@ from vaebook.estimators import (
 from vaebook.gaussian import FullGaussian, kl_diagonal, kl_full, log_normal, log_normal_full
 
 GRID = torch.linspace(-30, 30, 20_001, dtype=F64)
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def random_covariance(d: int, seed: int = 0) -> Tensor:

@@ -13,7 +13,7 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import adjusted_rand_score
 from torch import Tensor
 
-from tests.equations.common import F64, normals
+from tests.common import F64, normals
 from vaebook.autoencoder import Autoencoder, mlp_autoencoder, reconstruction_objective
 from vaebook.gaussian import LinearGaussian
 from vaebook.training import fit

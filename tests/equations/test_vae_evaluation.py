@@ -11,41 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
 
-from tests.equations.common import F64, all_images, generator, tensor
+from tests.common import F64, ScaledPosterior, all_images, linear_vae, seeded, tensor
 from vaebook.estimators import effective_sample_size, log_mean_exp, monte_carlo
-from vaebook.gaussian import LinearGaussian, kl_to_standard_normal, log_normal
-from vaebook.vae import (
-    VAE,
-    Bernoulli,
-    CausalBernoulli,
-    Gaussian,
-    MixturePrior,
-    StandardNormal,
-    elbo_objective,
-    mlp_vae,
-    reparameterize,
-)
-
-
-class ScaledPosterior(nn.Module):
-    """The exact posterior of a linear-Gaussian model, moved and with its variances scaled."""
-
-    def __init__(self, linear: LinearGaussian, scale: float = 1.0, shift: float = 0.0) -> None:
-        super().__init__()
-        self.linear, self.scale, self.shift = linear, scale, shift
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        mean, covariance = self.linear.posterior(x)
-        return mean + self.shift, (self.scale * covariance.diagonal()).log().expand_as(mean)
-
-
-def linear_vae(linear: LinearGaussian, **errors: float) -> VAE:
-    decoder = nn.Linear(linear.weight.shape[1], linear.weight.shape[0], dtype=F64)
-    decoder.load_state_dict({"weight": linear.weight, "bias": linear.mean})
-    likelihood = Gaussian(math.sqrt(linear.noise_var))
-    prior = StandardNormal(linear.weight.shape[1]).double()
-    return VAE(ScaledPosterior(linear, **errors), decoder, likelihood, prior)
-
+from vaebook.gaussian import LinearGaussian, kl_to_standard_normal, log_normal, reparameterize
+from vaebook.likelihoods import Bernoulli, CausalBernoulli
+from vaebook.priors import MixturePrior, StandardNormal
+from vaebook.vae import VAE, elbo_objective, mlp_vae
 
 # One latent dimension, so that expectations over K draws are K-dimensional quadratures.
 SMALL = LinearGaussian(tensor([[1.0], [0.5], [-0.8]]), tensor([0.3, -0.2, 0.1]), 0.5)
@@ -92,7 +63,7 @@ def test_expected_bound_is_that_of_quadrature_and_below_the_evidence(k: int) -> 
     evidence = SMALL.log_prob(X).item()
     for estimate in (vae.iwae_bound, vae.log_prob_estimate):
         with torch.no_grad():
-            value, error = monte_carlo(estimate(rows, k, generator=generator(k)))
+            value, error = monte_carlo(estimate(rows, k, generator=seeded(k)))
         assert abs(value - bound) < 4 * error
         assert error < 0.01
     assert bound < evidence - 0.01
@@ -125,7 +96,7 @@ def test_bias_is_half_the_relative_variance_over_k() -> None:
     relative = torch.exp(log_weights_at_nodes({"scale": scale}) - log_evidence)
     variance = expected(relative.square()) - 1
     vae = linear_vae(SMALL, scale=scale)
-    log_w = vae.log_weights(X.expand(20_000, -1), k, generator(1)).detach()
+    log_w = vae.log_weights(X.expand(20_000, -1), k, seeded(1)).detach()
     log_ratio = log_mean_exp(log_w) - log_evidence
     # log(1 + delta) - delta has the same mean, because delta has none, and far less noise
     bias = monte_carlo(torch.exp(log_ratio) - 1 - log_ratio)
@@ -147,7 +118,7 @@ def test_squared_weights_of_a_scaled_posterior(scale: float, n_latents: int) -> 
     weight = tensor([[1.0, 0.0], [0.5, 1.0], [-0.8, 0.2]])[:, :n_latents]
     basis, _ = torch.linalg.qr(weight)  # orthogonal columns: a diagonal posterior
     linear = LinearGaussian(basis, torch.zeros(3, dtype=F64), 0.3)
-    log_w = linear_vae(linear, scale=scale).log_weights(X, 200_000, generator(3))
+    log_w = linear_vae(linear, scale=scale).log_weights(X, 200_000, seeded(3))
     assert math.isclose(200_000 / effective_sample_size(log_w).item(), formula, rel_tol=0.02)
     second_moment = log_mean_exp(2 * log_w) - 2 * linear.log_prob(X)
     assert math.isclose(second_moment.exp().item(), formula, rel_tol=0.02)
@@ -169,7 +140,7 @@ def test_squared_weights_of_a_narrow_q_have_no_mean(scale: float) -> None:
 @pytest.mark.parametrize("baseline", [0.0, 1.0])
 def test_gap_on_a_subset_stands_for_the_gap_on_all(baseline: float) -> None:
     """Enumeration of all 35 subsets of three data out of seven, with a baseline and without."""
-    noise = torch.randn(2, 7, generator=generator(), dtype=F64)
+    noise = torch.randn(2, 7, generator=seeded(), dtype=F64)
     b = 5 * noise[0]
     a = baseline * (b + 0.3 * noise[1] - 2)
     subsets = torch.tensor(list(itertools.combinations(range(7), 3)))
@@ -193,7 +164,7 @@ def test_variance_between_data_and_within_data_add_up() -> None:
     conditional_mean = log_w @ WEIGHTS
     between = (conditional_mean.square() @ WEIGHTS) - (conditional_mean @ WEIGHTS) ** 2
     within = (log_w.square() @ WEIGHTS - conditional_mean.square()) @ WEIGHTS
-    estimates = vae.log_prob_estimate(linear.sample(200_000, generator()), 1, generator(1))
+    estimates = vae.log_prob_estimate(linear.sample(200_000, seeded()), 1, seeded(1))
     squares = (estimates - estimates.mean()).square()
     total = monte_carlo(squares)
     assert abs(total.value - (between + within)) < 4 * total.standard_error
@@ -231,7 +202,7 @@ def test_average_divergence_is_information_plus_marginal_divergence() -> None:
 @pytest.mark.equation("eq-elbo-surgery", tolerance="1e-12")
 def test_surgery_of_discrete_codes() -> None:
     """Enumeration of the joint distribution of datum and discrete code."""
-    q = torch.rand(5, 7, generator=generator(), dtype=F64)
+    q = torch.rand(5, 7, generator=seeded(), dtype=F64)
     q, p = q / q.sum(1, keepdim=True), torch.full((7,), 1 / 7, dtype=F64)
     left = (q * (q / p).log()).sum(1).mean()
     joint, q_all = q / 5, q.mean(0)
@@ -242,8 +213,8 @@ def test_surgery_of_discrete_codes() -> None:
 def causal(side: int, reach: int) -> tuple[CausalBernoulli, Tensor]:
     likelihood = CausalBernoulli(side, side, reach).double()
     with torch.no_grad():
-        likelihood.weight.copy_(torch.randn(side**2, side**2, generator=generator(), dtype=F64))
-    return likelihood, torch.randn(side**2, generator=generator(1), dtype=F64)
+        likelihood.weight.copy_(torch.randn(side**2, side**2, generator=seeded(), dtype=F64))
+    return likelihood, torch.randn(side**2, generator=seeded(1), dtype=F64)
 
 
 @pytest.mark.equation("eq-causal-bernoulli", tolerance="1e-12")
@@ -271,7 +242,7 @@ def test_images_drawn_pixel_by_pixel_have_these_probabilities() -> None:
     likelihood, logits = causal(2, 2)
     with torch.no_grad():
         probability = likelihood.log_prob(all_images(4), logits).exp()
-        drawn = likelihood.sample(logits.expand(200_000, -1), generator(2))
+        drawn = likelihood.sample(logits.expand(200_000, -1), seeded(2))
     number = (drawn @ tensor([8.0, 4.0, 2.0, 1.0])).long()
     frequency = torch.bincount(number, minlength=16) / 200_000
     error = (probability * (1 - probability) / 200_000).sqrt()
@@ -282,7 +253,7 @@ def small_vae() -> tuple[VAE, Tensor]:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         vae = mlp_vae(n_pixels=12, n_latents=3, hidden=(8,)).double()
-    return vae, torch.bernoulli(torch.full((6, 12), 0.4, dtype=F64), generator=generator())
+    return vae, torch.bernoulli(torch.full((6, 12), 0.4, dtype=F64), generator=seeded())
 
 
 @pytest.mark.equation("eq-mean-over-pixels", tolerance="1e-12")
@@ -291,11 +262,11 @@ def test_mean_over_pixels_is_beta_equal_to_the_number_of_pixels() -> None:
     vae, x = small_vae()
     with torch.no_grad():
         mean, log_var = vae.encode(x)
-        logits = vae.decoder(reparameterize(mean, log_var, generator(7)))
+        logits = vae.decoder(reparameterize(mean, log_var, seeded(7)))
         cross_entropy = nn.functional.binary_cross_entropy_with_logits(logits, x, reduction="none")
         q = Normal(mean, torch.exp(0.5 * log_var))
         left = -cross_entropy.mean(1) - kl_divergence(q, Normal(0.0, 1.0)).sum(1)
-        right, _ = elbo_objective(vae, x, 12.0, generator(7))
+        right, _ = elbo_objective(vae, x, 12.0, seeded(7))
     torch.testing.assert_close(left, right / 12, rtol=0, atol=1e-12)
 
 
@@ -309,7 +280,7 @@ def test_beta_lowers_the_bound_by_its_share_of_the_divergence(beta: float) -> No
     q = Normal(mean, torch.exp(0.5 * log_var))
     divergence = kl_divergence(q, Normal(0.0, 1.0)).sum().item()
     with torch.no_grad():
-        bound, _ = elbo_objective(vae, X.expand(100_000, -1), beta, generator())
+        bound, _ = elbo_objective(vae, X.expand(100_000, -1), seeded(), beta)
     value, error = monte_carlo(bound)
     exact = elbo - (beta - 1) * divergence
     assert abs(value - exact) < 4 * error

@@ -11,7 +11,7 @@ import torch
 from scipy import integrate, stats
 from torch import Tensor
 
-from tests.equations.common import F64, generator, tensor
+from tests.common import F64, seeded, tensor
 from vaebook.estimators import (
     effective_sample_size,
     log_mean_exp,
@@ -25,17 +25,12 @@ from vaebook.gaussian import (
     kl_full,
     kl_to_standard_normal,
     log_normal,
-)
-from vaebook.vae import (
-    VAE,
-    Bernoulli,
-    ContinuousBernoulli,
-    Encoder,
-    Gaussian,
-    StandardNormal,
-    mlp,
     reparameterize,
 )
+from vaebook.likelihoods import Bernoulli, ContinuousBernoulli, Gaussian
+from vaebook.networks import mlp
+from vaebook.priors import StandardNormal
+from vaebook.vae import VAE, Encoder
 
 # A model with one latent dimension, a datum, a wrong q, and a grid that is exact to rounding.
 SMALL = LinearGaussian(tensor([[1.0], [0.5], [-0.8]]), tensor([0.3, -0.2, 0.1]), 0.5)
@@ -66,13 +61,13 @@ def log_posterior() -> Tensor:
 
 
 def model_of(n_features: int, n_latents: int, seed: int = 0) -> LinearGaussian:
-    g = generator(seed)
+    g = seeded(seed)
     weight = torch.randn(n_features, n_latents, generator=g, dtype=F64)
     return LinearGaussian(weight, torch.randn(n_features, generator=g, dtype=F64), 0.7)
 
 
 def random_covariance(d: int, seed: int) -> Tensor:
-    factor = torch.randn(d, d, generator=generator(seed), dtype=F64)
+    factor = torch.randn(d, d, generator=seeded(seed), dtype=F64)
     return factor @ factor.T + 0.3 * torch.eye(d, dtype=F64)
 
 
@@ -108,7 +103,7 @@ def test_linear_gaussian_evidence() -> None:
 def test_linear_gaussian_posterior() -> None:
     """Bayes' rule: log p(x, z) - log p(x) at random z, with SciPy's normal density."""
     model = model_of(5, 3)
-    x, z = model.sample(4, generator(1)), torch.randn(4, 3, generator=generator(2), dtype=F64)
+    x, z = model.sample(4, seeded(1)), torch.randn(4, 3, generator=seeded(2), dtype=F64)
     mean, covariance = model.posterior(x)
     bayes = log_likelihood(model, x, z) + StandardNormal(3).log_prob(z) - model.log_prob(x)
     for i in range(4):
@@ -122,7 +117,7 @@ def test_linear_gaussian_posterior() -> None:
 @pytest.mark.equation("eq-naive-unbiased", tolerance="4.5 standard errors")
 def test_the_naive_estimate_is_unbiased() -> None:
     """The closed-form evidence: 20,000 estimates from three draws each average to it."""
-    z = torch.randn(3, 20_000, 1, generator=generator(), dtype=F64)
+    z = torch.randn(3, 20_000, 1, generator=seeded(), dtype=F64)
     estimates = log_mean_exp(log_likelihood(SMALL, X, z)).exp()
     assert within(monte_carlo(estimates), tensor(EVIDENCE).exp())
 
@@ -134,7 +129,7 @@ def test_the_variance_of_an_average_falls_with_the_number_of_draws() -> None:
     mean = integral(prior * LOG_LIKELIHOOD.exp())
     variance = integral(prior * (LOG_LIKELIHOOD.exp() - mean) ** 2)
     for n_draws in (5, 25):
-        z = torch.randn(n_draws, 40_000, 1, generator=generator(n_draws), dtype=F64)
+        z = torch.randn(n_draws, 40_000, 1, generator=seeded(n_draws), dtype=F64)
         estimate = monte_carlo(log_likelihood(SMALL, X, z).exp())
         assert float(estimate.value.var()) == pytest.approx(variance / n_draws, rel=0.02)
         # what monte_carlo reports is the same standard deviation, from one estimate's own draws
@@ -147,7 +142,7 @@ def test_the_logarithm_of_an_estimate_is_biased_down() -> None:
     """The mean of 200,000 logarithms, with a variance of p(x|z) from quadrature."""
     squared = integral(LOG_PRIOR.exp() * (2 * LOG_LIKELIHOOD).exp())
     relative_variance = squared / math.exp(2 * EVIDENCE) - 1
-    z = torch.randn(200, 200_000, generator=generator(), dtype=torch.float32)
+    z = torch.randn(200, 200_000, generator=seeded(), dtype=torch.float32)
     # one observed direction carries all that x says about z: the likelihood as a function of z
     mean, covariance = SMALL.posterior(X)
     precision = float(1 / covariance - 1)
@@ -161,8 +156,8 @@ def test_the_logarithm_of_an_estimate_is_biased_down() -> None:
 def test_effective_sample_size_of_the_naive_estimate() -> None:
     """Exercise: its large-sample limit is S p(x)² / E[p(x|z)²], here from the closed form."""
     model = model_of(6, 2)
-    x = model.sample(1, generator(3))
-    z = torch.randn(400_000, 2, generator=generator(4), dtype=F64)
+    x = model.sample(1, seeded(3))
+    z = torch.randn(400_000, 2, generator=seeded(4), dtype=F64)
     half = LinearGaussian(model.weight, model.mean, model.noise_var / 2)
     log_squared = -3 * math.log(4 * math.pi * model.noise_var) + half.log_prob(x)
     predicted = float(torch.exp(2 * model.log_prob(x) - log_squared))
@@ -179,17 +174,17 @@ def test_importance_sampling() -> None:
     ratio = (LOG_LIKELIHOOD + LOG_PRIOR - LOG_Q).exp()
     assert math.log(integral(Q * ratio)) == pytest.approx(EVIDENCE, abs=1e-11)
     # the package's importance weights, with a q of half the posterior's precision
-    vae = linear_vae(SMALL, log_var_offset=0.7)
-    weights = vae.log_weights(X, 200_000, generator())[:, 0].exp()
+    vae = trainable_linear_vae(SMALL, log_var_offset=0.7)
+    weights = vae.log_weights(X, 200_000, seeded())[:, 0].exp()
     assert within(monte_carlo(weights), tensor(EVIDENCE).exp())
 
 
 @pytest.mark.equation("eq-zero-variance", tolerance="1e-9")
 def test_weights_are_constant_at_the_exact_posterior() -> None:
     """The closed-form evidence: every weight of a VAE with the exact posterior equals it."""
-    vae = linear_vae(SMALL)
-    x = SMALL.sample(7, generator(1))
-    log_weights = vae.log_weights(x, 50, generator())
+    vae = trainable_linear_vae(SMALL)
+    x = SMALL.sample(7, seeded(1))
+    log_weights = vae.log_weights(x, 50, seeded())
     assert log_weights.detach().numpy() == pytest.approx(
         SMALL.log_prob(x).expand(50, 7).numpy(), abs=1e-9
     )
@@ -207,7 +202,7 @@ def test_without_the_weight_the_average_is_too_high() -> None:
     assert left > evidence
 
 
-def linear_vae(model: LinearGaussian, log_var_offset: float = 0.0) -> VAE:
+def trainable_linear_vae(model: LinearGaussian, log_var_offset: float = 0.0) -> VAE:
     """Write a linear-Gaussian model and its posterior (d = 1) into the weights of a VAE."""
     n_features = len(model.mean)
     network, decoder = mlp(n_features, 2, ()), mlp(1, n_features, ())
@@ -232,7 +227,7 @@ def linear_vae(model: LinearGaussian, log_var_offset: float = 0.0) -> VAE:
 @pytest.mark.parametrize("f", [torch.exp, torch.square, lambda y: -torch.log(y)])
 def test_jensen_for_convex_functions(f: Callable[[Tensor], Tensor]) -> None:
     """Enumeration: random discrete distributions, and equality for a constant."""
-    g = generator()
+    g = seeded()
     for _ in range(50):
         y = 0.1 + 3 * torch.rand(6, generator=g, dtype=F64)
         p = torch.rand(6, generator=g, dtype=F64).log_softmax(0).exp()
@@ -290,8 +285,8 @@ def test_the_decomposition_line_by_line() -> None:
 def test_the_decomposition_in_many_dimensions() -> None:
     """The evidence as SciPy's multivariate normal density, for a random q with correlations."""
     model = model_of(9, 4)
-    x = model.sample(6, generator(5))
-    q_mean = torch.randn(6, 4, generator=generator(6), dtype=F64)
+    x = model.sample(6, seeded(5))
+    q_mean = torch.randn(6, 4, generator=seeded(6), dtype=F64)
     q_cov = random_covariance(4, 7)
     mean, covariance = model.posterior(x)
     total = model.elbo(x, q_mean, q_cov) + kl_full(q_mean, q_cov, mean, covariance)
@@ -303,7 +298,7 @@ def test_the_decomposition_in_many_dimensions() -> None:
 @pytest.mark.equation("eq-kl-nonnegative", tolerance="1e-12")
 def test_divergence_is_never_negative() -> None:
     """The distance of random Gaussians: positive when they differ, zero when they are the same."""
-    g = generator()
+    g = seeded()
     mean, log_var, other, other_log_var = torch.randn(4, 500, 3, generator=g, dtype=F64)
     zero = torch.zeros(500, dtype=F64).numpy()
     assert (kl_diagonal(mean, log_var, other, other_log_var) > 0).all()
@@ -317,9 +312,9 @@ def test_divergence_is_never_negative() -> None:
 def test_gradient_of_the_bound_over_phi() -> None:
     """Central differences of the closed-form divergence from the posterior."""
     model = model_of(7, 3)
-    x = model.sample(1, generator(1))
+    x = model.sample(1, seeded(1))
     mean, covariance = model.posterior(x)
-    phi = torch.randn(2, 3, generator=generator(2), dtype=F64).requires_grad_()
+    phi = torch.randn(2, 3, generator=seeded(2), dtype=F64).requires_grad_()
     bound = model.elbo(x, phi[:1], phi[1].exp().diag())
     (gradient,) = torch.autograd.grad(bound.sum(), phi)
 
@@ -335,7 +330,7 @@ def test_gradient_of_the_bound_over_phi() -> None:
 def test_gradient_of_the_bound_over_theta() -> None:
     """Central differences of the closed-form evidence and divergence over the weight matrix."""
     model = model_of(4, 2)
-    x = model.sample(1, generator(1))
+    x = model.sample(1, seeded(1))
     q_mean, q_cov = tensor([[0.3, -0.5]]), random_covariance(2, 3)
     weight = model.weight.clone().requires_grad_()
     bound = LinearGaussian(weight, model.mean, model.noise_var).elbo(x, q_mean, q_cov)
@@ -379,16 +374,16 @@ def test_the_two_terms_of_the_bound() -> None:
 @pytest.mark.equation("eq-elbo", tolerance="4.5 standard errors; 1e-9 for the divergence")
 def test_the_terms_of_a_vae() -> None:
     """The closed-form terms of the linear-Gaussian model, for a q wider than the posterior."""
-    vae = linear_vae(SMALL, log_var_offset=0.7)
+    vae = trainable_linear_vae(SMALL, log_var_offset=0.7)
     x = X.expand(100_000, 3)
     mean, covariance = SMALL.posterior(X)
     wider = covariance * math.exp(0.7)
     divergence = kl_full(mean, wider, torch.zeros(1, 1, dtype=F64), torch.eye(1, dtype=F64))
-    terms = vae.elbo_terms(x, generator())
+    terms = vae.elbo_terms(x, seeded())
     assert terms.kl.detach().numpy() == pytest.approx(float(divergence), abs=1e-9)
     exact = SMALL.elbo(X, mean, wider) + divergence
     assert within(monte_carlo(terms.reconstruction.detach()), exact)
-    sampled = vae.elbo_terms(x, generator(1), kl="monte_carlo").kl.detach()
+    sampled = vae.elbo_terms(x, seeded(1), kl="monte_carlo").kl.detach()
     assert within(monte_carlo(sampled), divergence)
 
 
@@ -430,7 +425,7 @@ def test_kl_to_the_standard_normal(mean: float, variance: float) -> None:
 @pytest.mark.equation("eq-kl-diagonal", tolerance="1e-12; 1e-11 by quadrature")
 def test_kl_of_diagonal_gaussians() -> None:
     """torch.distributions, for random parameters, and quadrature in one dimension."""
-    mean_q, log_var_q, mean_p, log_var_p = torch.randn(4, 20, 5, generator=generator(), dtype=F64)
+    mean_q, log_var_q, mean_p, log_var_p = torch.randn(4, 20, 5, generator=seeded(), dtype=F64)
     q = torch.distributions.Normal(mean_q, torch.exp(0.5 * log_var_q))
     p = torch.distributions.Normal(mean_p, torch.exp(0.5 * log_var_p))
     exact = torch.distributions.kl_divergence(q, p).sum(-1)
@@ -446,7 +441,7 @@ def test_kl_of_diagonal_gaussians() -> None:
 def test_kl_of_full_gaussians() -> None:
     """The printed formulas in NumPy with explicit inverses, and torch.distributions."""
     d = 4
-    mean_q, mean_p = torch.randn(2, d, generator=generator(), dtype=F64)
+    mean_q, mean_p = torch.randn(2, d, generator=seeded(), dtype=F64)
     cov_q, cov_p = random_covariance(d, 1), random_covariance(d, 2)
     identity, zero = torch.eye(d, dtype=F64), torch.zeros(d, dtype=F64)
 
@@ -488,21 +483,21 @@ def test_bernoulli_log_likelihood() -> None:
 @pytest.mark.equation("eq-gaussian-log-likelihood", tolerance="1e-12; 6 % for the draws")
 def test_gaussian_log_likelihood() -> None:
     """SciPy's normal density, pixel by pixel, with the variance that the model samples with."""
-    x, mean = torch.randn(2, 6, 4, generator=generator(), dtype=F64)
-    raw = torch.randn(6, 4, generator=generator(1), dtype=F64)
+    x, mean = torch.randn(2, 6, 4, generator=seeded(), dtype=F64)
+    raw = torch.randn(6, 4, generator=seeded(1), dtype=F64)
     likelihood = Gaussian(std=None)
     params = torch.cat([mean, raw], -1)
     std = torch.exp(5 * torch.tanh(raw / 10))  # log-variances bounded to ±10
     exact = stats.norm(mean.numpy(), std.numpy()).logpdf(x.numpy()).sum(-1)
     assert likelihood.log_prob(x, params).numpy() == pytest.approx(exact, abs=1e-12)
-    draws = likelihood.sample(params.expand(20_000, 6, 8), generator(2))
+    draws = likelihood.sample(params.expand(20_000, 6, 8), seeded(2))
     assert draws.var(0).numpy() == pytest.approx(std.square().numpy(), rel=0.06)
 
 
 @pytest.mark.equation("eq-unit-variance", tolerance="1e-12")
 def test_unit_variance_is_a_squared_error_and_a_constant() -> None:
     """SciPy's multivariate normal density with the identity as covariance."""
-    x, mean = torch.randn(2, 6, 4, generator=generator(), dtype=F64)
+    x, mean = torch.randn(2, 6, 4, generator=seeded(), dtype=F64)
     printed = -0.5 * (x - mean).square().sum(-1) - 2 * math.log(2 * math.pi)
     exact = [
         stats.multivariate_normal(m, np.eye(4)).logpdf(row)
@@ -543,7 +538,7 @@ def test_continuous_bernoulli(logit: float) -> None:
 # --- gradients --------------------------------------------------------------------------------
 
 GRADIENT_MODEL = model_of(8, 3)
-GRADIENT_X = GRADIENT_MODEL.sample(1, generator(9))
+GRADIENT_X = GRADIENT_MODEL.sample(1, seeded(9))
 GRADIENT_MEAN, GRADIENT_LOG_VAR = tensor([0.2, -0.4, 0.1]), tensor([-1.0, -0.5, -2.0])
 
 
@@ -587,7 +582,7 @@ def test_score_function_gradient() -> None:
     exact = exact_gradient()
     for baseline in (0.0, float(integrand(GRADIENT_MEAN[None]))):
         samples = score_function_gradient(
-            *(integrand, GRADIENT_MEAN, GRADIENT_LOG_VAR, 400_000, generator(1)),
+            *(integrand, GRADIENT_MEAN, GRADIENT_LOG_VAR, 400_000, seeded(1)),
             baseline=baseline,
         )
         assert within(monte_carlo(samples), exact)
@@ -623,7 +618,7 @@ def test_the_score_has_mean_zero() -> None:
     """The number zero: the score is the estimator for a constant integrand of one."""
     samples = score_function_gradient(
         *(lambda z: torch.ones_like(z[:, 0]), GRADIENT_MEAN, GRADIENT_LOG_VAR, 200_000),
-        generator(2),
+        seeded(2),
     )
     assert within(monte_carlo(samples), torch.zeros(2, 3, dtype=F64))
     assert (samples.var(0) > 0.1).all()
@@ -632,7 +627,7 @@ def test_the_score_has_mean_zero() -> None:
 @pytest.mark.equation("eq-reparameterized-gradient", tolerance="4.5 standard errors")
 def test_reparameterized_gradient() -> None:
     """Central differences of the closed-form expectation, and less variance than the score's."""
-    arguments = (integrand, GRADIENT_MEAN, GRADIENT_LOG_VAR, 400_000, generator(3))
+    arguments = (integrand, GRADIENT_MEAN, GRADIENT_LOG_VAR, 400_000, seeded(3))
     samples = reparameterized_gradient(*arguments)
     assert within(monte_carlo(samples), exact_gradient())
     assert (samples.var(0) < score_function_gradient(*arguments).var(0)).all()
@@ -655,10 +650,10 @@ def test_the_bound_as_an_expectation_over_noise() -> None:
 @pytest.mark.parametrize("n_samples", [1, 4])
 def test_the_estimated_bound_is_unbiased(n_samples: int) -> None:
     """The closed-form bound of the linear-Gaussian model: 50,000 estimates average to it."""
-    vae = linear_vae(SMALL, log_var_offset=0.7)
+    vae = trainable_linear_vae(SMALL, log_var_offset=0.7)
     mean, covariance = SMALL.posterior(X)
     closed = SMALL.elbo(X, mean, covariance * math.exp(0.7))
-    terms = vae.elbo_terms(X.expand(50_000, 3), generator(n_samples), n_samples=n_samples)
+    terms = vae.elbo_terms(X.expand(50_000, 3), seeded(n_samples), n_samples=n_samples)
     assert within(monte_carlo((terms.reconstruction - terms.kl).detach()), closed)
 
 
@@ -666,7 +661,7 @@ def test_the_estimated_bound_is_unbiased(n_samples: int) -> None:
 @pytest.mark.parametrize(("n_data", "n_draws"), [(6, 1), (3, 4)])
 def test_variance_of_a_batch(n_data: int, n_draws: int) -> None:
     """The spread of 30,000 batches; the right-hand side from closed forms and quadrature."""
-    data = SMALL.sample(40, generator(1))
+    data = SMALL.sample(40, seeded(1))
     mean = torch.full((40, 1), 0.6, dtype=F64)
     bounds = SMALL.elbo(data, mean, Q_LOG_VAR.exp())
     log_p = torch.stack([log_likelihood(SMALL, row, GRID) for row in data])
@@ -676,7 +671,7 @@ def test_variance_of_a_batch(n_data: int, n_draws: int) -> None:
     )
     right = (float(bounds.var(correction=0)) + noise / n_draws) / n_data
 
-    g = generator(2)
+    g = seeded(2)
     chosen = torch.randint(40, (30_000, n_data), generator=g)
     shape = (n_draws, 30_000, n_data, 1)
     z = reparameterize(Q_MEAN.expand(shape), Q_LOG_VAR.expand(shape), g)

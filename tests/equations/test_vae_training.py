@@ -11,21 +11,13 @@ import torch
 from scipy import optimize
 from torch import Tensor, nn
 
-from tests.equations.common import F64, all_images, generator
+from tests.common import F64, all_images, seeded
 from vaebook.data import dynamic_binarization
-from vaebook.gaussian import LinearGaussian, log_normal
+from vaebook.gaussian import LinearGaussian, log_normal, reparameterize
+from vaebook.likelihoods import Bernoulli, Gaussian
+from vaebook.priors import StandardNormal
 from vaebook.training import fit
-from vaebook.vae import (
-    VAE,
-    Bernoulli,
-    Encoder,
-    Gaussian,
-    StandardNormal,
-    elbo_objective,
-    mlp_vae,
-    reparameterize,
-    set_output_bias,
-)
+from vaebook.vae import VAE, Encoder, elbo_objective, mlp_vae, set_output_bias
 
 
 def image_frequencies(drawn: Tensor) -> Tensor:
@@ -48,11 +40,11 @@ def test_no_distribution_is_below_the_entropy_of_the_binarization() -> None:
     draw = torch.where(images == 1, grey, 1 - grey).prod(1)  # p(x|g)
     floor = sum(binary_entropy(g) for g in grey.tolist())
     for seed in range(50):
-        p = torch.rand(16, generator=generator(seed), dtype=F64) + 1e-6
+        p = torch.rand(16, generator=seeded(seed), dtype=F64) + 1e-6
         assert -(draw * (p / p.sum()).log()).sum() > floor
     itself = -torch.special.xlogy(draw, draw).sum()
     assert math.isclose(itself, floor, abs_tol=1e-12)
-    drawn = dynamic_binarization(levels.expand(200_000, 4), generator()).double()
+    drawn = dynamic_binarization(levels.expand(200_000, 4), seeded()).double()
     error = (draw * (1 - draw) / len(drawn)).sqrt()
     assert ((image_frequencies(drawn) - draw).abs() <= 5 * error).all()
 
@@ -66,9 +58,9 @@ def test_zero_network_costs_a_fair_coin_for_each_pixel(n_pixels: int) -> None:
         for network in (vae.encoder.network, vae.decoder):
             network[-1].weight.zero_()
             network[-1].bias.zero_()
-    x = torch.bernoulli(torch.full((6, n_pixels), 0.3, dtype=F64), generator=generator())
+    x = torch.bernoulli(torch.full((6, n_pixels), 0.3, dtype=F64), generator=seeded())
     with torch.no_grad():
-        loss = -vae.elbo(x, generator())
+        loss = -vae.elbo(x, seeded())
     expected = torch.full((6,), n_pixels * math.log(2), dtype=F64)
     torch.testing.assert_close(loss, expected, rtol=0, atol=1e-10)
 
@@ -76,9 +68,7 @@ def test_zero_network_costs_a_fair_coin_for_each_pixel(n_pixels: int) -> None:
 @pytest.mark.equation("eq-output-bias", tolerance="1e-6 for the logits, 1e-10 for the value")
 def test_best_constant_logits_are_those_of_the_mean_image() -> None:
     """A numerical minimiser that knows nothing of the formula."""
-    x = torch.bernoulli(
-        torch.tensor([0.1, 0.4, 0.8], dtype=F64).expand(40, 3), generator=generator()
-    )
+    x = torch.bernoulli(torch.tensor([0.1, 0.4, 0.8], dtype=F64).expand(40, 3), generator=seeded())
     mean = x.mean(0)
     assert ((mean > 0) & (mean < 1)).all()
 
@@ -117,7 +107,7 @@ def test_average_over_batches_and_noise_is_the_average_bound(batch_size: int) ->
     linear = LinearGaussian(
         torch.tensor([[1.0], [-0.5]], dtype=F64), torch.tensor([0.2, 0.1], dtype=F64), 0.6
     )
-    x = torch.randn(5, 2, generator=generator(), dtype=F64)
+    x = torch.randn(5, 2, generator=seeded(), dtype=F64)
     mean = torch.linspace(-1, 1, 5, dtype=F64)[:, None]
     log_var = torch.linspace(-2, 0.5, 5, dtype=F64)[:, None]
     exact = torch.stack(
@@ -170,7 +160,7 @@ def test_schedule_is_that_of_pytorch(n_steps: int) -> None:
             scheduler.step()
 
     if n_steps == 10:
-        x = torch.bernoulli(torch.full((8, 6), 0.5), generator=generator())
+        x = torch.bernoulli(torch.full((8, 6), 0.5), generator=seeded())
         vae = mlp_vae(n_pixels=6, n_latents=1, hidden=(3,))
         history = fit(vae, x, elbo_objective, epochs=5, batch_size=4, lr=peak)
         expected = [rate(2 * epoch) for epoch in range(1, 5)]
@@ -210,7 +200,7 @@ def test_ancestral_samples_follow_the_evidence() -> None:
     vae = small_vae()
     expected = marginal(vae, -0.5 * (GRID[:, 0].square() + math.log(2 * math.pi)))
     assert math.isclose(expected.sum(), 1, abs_tol=1e-9)
-    assert_frequencies(vae.sample(400_000, generator()), expected)
+    assert_frequencies(vae.sample(400_000, seeded()), expected)
 
 
 @pytest.mark.equation("eq-reconstruction-marginal", tolerance="5 standard errors")
@@ -222,9 +212,9 @@ def test_encoding_and_decoding_follows_the_aggregate_posterior() -> None:
         mean, log_var = vae.encode(data)
         each = [log_normal(GRID, m, v) for m, v in zip(mean, log_var, strict=True)]
         expected = marginal(vae, torch.logaddexp(*each) - math.log(2))
-        chosen = torch.randint(2, (400_000,), generator=generator())
-        z = reparameterize(*vae.encode(data[chosen]), generator(1))
-        drawn = vae.likelihood.sample(vae.decoder(z), generator(2))
+        chosen = torch.randint(2, (400_000,), generator=seeded())
+        z = reparameterize(*vae.encode(data[chosen]), seeded(1))
+        drawn = vae.likelihood.sample(vae.decoder(z), seeded(2))
     assert_frequencies(drawn, expected)
     # and this is not how new data are generated
     from_prior = marginal(vae, -0.5 * (GRID[:, 0].square() + math.log(2 * math.pi)))

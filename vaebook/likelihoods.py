@@ -1,0 +1,216 @@
+"""Likelihoods p(x|z): what a decoder's numbers say about pixels.
+
+Each has the same three questions (:class:`Likelihood`)::
+
+    likelihood = Bernoulli()
+    likelihood.log_prob(x, params)       # nats, one a datum: a sum over pixels
+    likelihood.mean(params)              # the expected image
+    likelihood.sample(params)            # an image drawn pixel by pixel
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol, runtime_checkable
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Generator, Tensor, nn
+
+from vaebook._checks import check_at_least, check_rows, fail
+from vaebook.gaussian import log_normal, reparameterize
+
+
+@runtime_checkable
+class Likelihood(Protocol):
+    """p(x|z) for independent pixels, given the parameters that the decoder computes."""
+
+    n_per_pixel: int
+
+    def log_prob(self, x: Tensor, params: Tensor) -> Tensor:
+        """Log-density of `x`, summed over pixels."""
+        ...
+
+    def mean(self, params: Tensor) -> Tensor:
+        """Return the expected pixels."""
+        ...
+
+    def sample(self, params: Tensor, generator: Generator | None = None) -> Tensor:
+        """Drawn pixels."""
+        ...
+
+
+class Bernoulli:
+    """Binary pixels; the decoder gives logits (equation ``eq-bernoulli-log-likelihood``)."""
+
+    n_per_pixel = 1
+
+    def log_prob(
+        self, x: Float[Tensor, "*#batch D"], params: Float[Tensor, "*batch D"]
+    ) -> Float[Tensor, "*batch"]:
+        """Log-probability of binary `x`, summed over pixels, in nats.
+
+        On grey pixels the same formula is a cross-entropy and *no* likelihood.
+        """
+        check_rows(params=params, x=x)
+        # x log p + (1 - x) log(1 - p) with p = sigmoid(l) is x l - softplus(l): safe for any l
+        with torch.autocast(x.device.type, enabled=False):  # in bfloat16 it would lose whole nats
+            return torch.linalg.vecdot(x, params) - F.softplus(params).sum(-1)
+
+    def mean(self, params: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch D"]:
+        """Probability that each pixel is lit."""
+        return torch.sigmoid(params)
+
+    def sample(
+        self, params: Float[Tensor, "*batch D"], generator: Generator | None = None
+    ) -> Float[Tensor, "*batch D"]:
+        """Pixels of 0 and 1."""
+        return torch.bernoulli(self.mean(params), generator=generator)
+
+
+class Gaussian:
+    """Real pixels with Gaussian noise (equation ``eq-gaussian-log-likelihood``).
+
+    Parameters
+    ----------
+    std
+        Standard deviation of every pixel. None: the decoder gives, beside the means, the
+        log-variance of each pixel (bounded smoothly to ±10).
+    """
+
+    log_var_bound = 10.0
+
+    def __init__(self, std: float | None = 1.0) -> None:
+        if std is not None and not (math.isfinite(std) and std > 0):
+            fail("std", "a positive number or None", std)
+        self.std = std
+        self.n_per_pixel = 1 if std is not None else 2
+
+    def log_prob(
+        self, x: Float[Tensor, "*#batch D"], params: Float[Tensor, "*batch P"]
+    ) -> Float[Tensor, "*batch"]:
+        """Log-density of `x`, summed over pixels, in nats."""
+        mean, log_var = self._mean_and_log_var(params)
+        check_rows(params=mean, x=x)
+        return log_normal(x, mean, log_var)
+
+    def mean(self, params: Float[Tensor, "*batch P"]) -> Float[Tensor, "*batch D"]:
+        """Mean of each pixel."""
+        return self._mean_and_log_var(params)[0]
+
+    def sample(
+        self, params: Float[Tensor, "*batch P"], generator: Generator | None = None
+    ) -> Float[Tensor, "*batch D"]:
+        """Pixels with their noise."""
+        return reparameterize(*self._mean_and_log_var(params), generator)
+
+    def _mean_and_log_var(self, params: Tensor) -> tuple[Tensor, Tensor]:
+        if self.std is not None:
+            return params, torch.full_like(params, 2 * math.log(self.std))
+        if params.shape[-1] % 2:
+            fail("params", "an even number of columns: means, then log-variances", params.shape[-1])
+        mean, raw = params.chunk(2, dim=-1)
+        return mean, self.log_var_bound * torch.tanh(raw / self.log_var_bound)
+
+
+class ContinuousBernoulli:
+    r"""Grey pixels in [0, 1] (equation ``eq-continuous-bernoulli``): Bernoulli, normalised [1]_.
+
+    The density is :math:`e^{\ell x}\, \ell / (e^\ell - 1)` with logit :math:`\ell`.
+
+    References
+    ----------
+    .. [1] G. Loaiza-Ganem and J. P. Cunningham (2019), The continuous Bernoulli: fixing a
+       pervasive error in variational autoencoders, NeurIPS.
+    """
+
+    n_per_pixel = 1
+    _small = 1e-2  # below it, series in the logit replace quotients of the kind 0/0
+
+    def log_prob(
+        self, x: Float[Tensor, "*#batch D"], params: Float[Tensor, "*batch D"]
+    ) -> Float[Tensor, "*batch"]:
+        """Log-density of `x`, summed over pixels, in nats."""
+        check_rows(params=params, x=x)
+        safe = torch.where(params.abs() < self._small, self._small, params)
+        # log of the integral of e^(l x) over [0, 1], which is (e^l - 1) / l
+        exact = safe.clamp_min(0) + torch.log(-torch.expm1(-safe.abs()) / safe.abs())
+        series = params / 2 + params.square() / 24
+        log_integral = torch.where(params.abs() < self._small, series, exact)
+        return (x * params - log_integral).sum(-1)
+
+    def mean(self, params: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch D"]:
+        """Mean of each pixel; not the sigmoid of the logit."""
+        size = params.abs().clamp_min(self._small)
+        exact = -1 / torch.expm1(-size) - 1 / size  # for the logit |l|; for -|l|, one minus it
+        series = 0.5 + params / 12 - params**3 / 720
+        mirrored = torch.where(params > 0, exact, 1 - exact)
+        return torch.where(params.abs() < self._small, series, mirrored)
+
+    def sample(
+        self, params: Float[Tensor, "*batch D"], generator: Generator | None = None
+    ) -> Float[Tensor, "*batch D"]:
+        """Pixels drawn by inverting the distribution function."""
+        uniform = torch.empty_like(params).uniform_(generator=generator)
+        size = params.abs().clamp_min(1e-6)
+        downward = torch.log1p(uniform * torch.expm1(-size)) / -size  # drawn for the logit -size
+        return torch.where(params > 0, 1 - downward, downward)
+
+
+class CausalBernoulli(nn.Module):
+    r"""Binary pixels that also look at their neighbours drawn before them.
+
+    Equation ``eq-causal-bernoulli`` of the book. In reading order, pixel i has the logit
+    :math:`\ell_i(z) + \sum_{j<i} W_{ij} x_j`: the decoder's, plus a linear function of the pixels
+    above and to the left, at most `reach` rows and columns away. The reach is short so that texture
+    is left to the neighbours and shape to z [1]_. With W = 0, as it starts, it is
+    :class:`Bernoulli`.
+
+    Parameters
+    ----------
+    height, width
+        Of the image.
+    reach
+        How many rows and columns away a pixel looks.
+
+    References
+    ----------
+    .. [1] X. Chen et al. (2017), Variational lossy autoencoder, ICLR.
+    """
+
+    n_per_pixel = 1
+    mask: Tensor
+
+    def __init__(self, height: int = 28, width: int = 28, reach: int = 5) -> None:
+        super().__init__()
+        for name, value in (("height", height), ("width", width), ("reach", reach)):
+            check_at_least(name, value, 1)
+        position = torch.arange(height * width)
+        row, column = position // width, position % width
+        near = (row[:, None] - row).abs().le(reach) & (column[:, None] - column).abs().le(reach)
+        self.register_buffer("mask", near.tril(-1), persistent=False)
+        self.weight = nn.Parameter(torch.zeros(height * width, height * width))
+
+    def log_prob(
+        self, x: Float[Tensor, "*#batch D"], params: Float[Tensor, "*batch D"]
+    ) -> Float[Tensor, "*batch"]:
+        """Log-probability of binary `x`, summed over pixels by the chain rule, in nats."""
+        check_rows(len(self.weight), x=x)
+        context = F.linear(x, self.weight * self.mask).to(x.dtype)
+        return Bernoulli().log_prob(x, params + context)
+
+    def mean(self, params: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch D"]:
+        """Not available: the pixels depend on one another; average samples in its place."""
+        raise NotImplementedError("CausalBernoulli has no closed-form mean: average its samples")
+
+    def sample(
+        self, params: Float[Tensor, "*batch D"], generator: Generator | None = None
+    ) -> Float[Tensor, "*batch D"]:
+        """Pixels of 0 and 1, drawn one after the other."""
+        weight = self.weight * self.mask
+        x = torch.zeros_like(params)
+        for i in range(params.shape[-1]):
+            probability = torch.sigmoid(params[..., i] + x @ weight[i])
+            x[..., i] = torch.bernoulli(probability, generator=generator)
+        return x
