@@ -1,35 +1,49 @@
-"""The list of deliberate errors fits the package, and the stored result fits the list."""
+"""The list of deliberate errors fits the package, and each is put in as listed."""
 
 import dataclasses
-import json
+
+import pytest
 
 from tools import mutants
 
+MUTANTS = mutants.read(mutants.ROOT)
+TESTS = mutants.bound_tests()
+BLOCK = mutants.Mutant("a sum", "a.py", "if x:\n    return mean", "if x:\n    return total", [])
+
 
 def test_every_error_can_still_be_put_in():
-    assert mutants.problems() == []
+    assert mutants.problems(MUTANTS, TESTS) == []
 
 
-def test_the_stored_result_is_that_of_this_list_and_every_error_was_noticed():
-    """Run `make mutants` after a change of the list, and commit tests/mutants.json."""
-    stored = json.loads(mutants.RESULT.read_text(encoding="utf-8"))
-    assert stored["errors"] == [mutant.error for mutant in mutants.MUTANTS]
-    counted = {}
-    for mutant in mutants.MUTANTS:
-        for label in mutant.equations:
-            counted[label] = counted.get(label, 0) + 1
-    assert stored["equations"] == {label: [n, n] for label, n in counted.items()}
+def test_every_error_changes_something_and_stands_once():
+    assert all(mutant.old != mutant.new for mutant in MUTANTS)
+    changes = {(mutant.file, mutant.old, mutant.new) for mutant in MUTANTS}
+    assert len(changes) == len(MUTANTS) == len({mutant.error for mutant in MUTANTS})
 
 
-def test_a_stale_error_is_named(monkeypatch):
-    good = mutants.MUTANTS[0]
-    moved = dataclasses.replace(good, old="text that the package does not have")
-    unbound = dataclasses.replace(good, equations=("eq-that-is-not",))
-    monkeypatch.setattr(mutants, "MUTANTS", [good, moved, unbound])
-    assert mutants.problems() == [
-        f"'{good.error}': {good.file} has 0 times: text that the package does not have",
+def test_a_stale_error_is_named():
+    good = MUTANTS[0]
+    stale = [
+        dataclasses.replace(good, old="a line that the package does not have"),
+        dataclasses.replace(good, file="vaebook/nothing.py"),
+        dataclasses.replace(good, equations=["eq-that-is-not"]),
+    ]
+    assert mutants.problems([good, *stale], TESTS) == [
+        f"'{good.error}': {good.file} has 0 times: a line that the package does not have",
+        f"'{good.error}': vaebook/nothing.py has 0 times: {good.old}",
         f"'{good.error}': no test is bound to eq-that-is-not",
     ]
+
+
+def test_an_error_is_put_in_at_the_indentation_of_its_lines():
+    text = "def f(x):\n    if x:\n        return mean\n    return mean\n"
+    assert BLOCK.count(text) == 1
+    assert BLOCK.apply(text) == "def f(x):\n    if x:\n        return total\n    return mean\n"
+
+
+@pytest.mark.parametrize("text", ["return means", "the_return mean", "return mean  # twice"])
+def test_a_part_of_a_line_is_not_the_line(text):
+    assert dataclasses.replace(BLOCK, old="return mean").count(text) == 0
 
 
 def test_failures_are_read_from_the_report(tmp_path):

@@ -1,7 +1,5 @@
 """Pages and tests that belong together, and every way in which they do not."""
 
-import json
-
 import pytest
 
 BAD_PAGES = {
@@ -53,6 +51,21 @@ BAD_TESTS = {
         "a skipped or expected failure checks nothing",
     ),
 }
+MUTANTS = """
+[[mutant]]
+error = "a lost term"
+file = "sum.py"
+old = "return sum(x)"
+new = "return sum(x[1:])"
+equations = ["eq-sum"]
+
+[[mutant]]
+error = "a doubled term"
+file = "sum.py"
+old = "return sum(x)"
+new = "return sum(x) + x[0]"
+equations = ["eq-sum"]
+"""
 
 
 def test_a_complete_book_builds_without_a_warning(book):
@@ -67,14 +80,14 @@ def test_the_page_shows_a_mark_beside_the_statement_only(book):
 
 
 def test_the_index_shows_what_checks_each_equation_in_reading_order(book):
-    book.write("tests/mutants.json", json.dumps({"equations": {"eq-sum": [2, 3]}}))
+    book.write("tests/mutants.toml", MUTANTS)
     book.build()
     page = book.page("equations.html")
     assert page.index("check-eq-sum") < page.index("check-def-a")
     assert "Enumeration of <code" in page
     assert "A second sentence" not in page.split("<details>")[0]
     assert "Tolerance: 1e-12." in page
-    assert "2 of 3 deliberate errors" in page
+    assert "Deliberate errors: </em>a lost term; a doubled term.</p>" in page
     assert 'href="https://example.org/project/tests/test_sum.py#L5"' in page
     assert "<details><summary>Test: test_sum</summary>" in page
     assert 'href="chapter.html#equation-eq-sum"' in page

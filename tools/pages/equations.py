@@ -8,7 +8,6 @@ The build warns, and so fails under ``-W``, where one of the two is missing.
 from __future__ import annotations
 
 import hashlib
-import json
 import posixpath
 import re
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
+from tools import mutants
 from tools.pages.bindings import Binding, scan
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def check(app: Sphinx, env: BuildEnvironment) -> list[str]:
     env.vaebook_index = index[0] if index else None  # type: ignore[attr-defined]
     for page in index:  # its equations come after MathJax asks which pages have any
         env.get_domain("math").data["has_equations"][page] = bool(equations)
-    state = hashlib.sha256(repr((equations, found, index, _mutants(app))).encode()).hexdigest()
+    state = hashlib.sha256(repr((equations, found, index, _errors(app))).encode()).hexdigest()
     if state == getattr(env, "vaebook_state", None):
         return []
     env.vaebook_state = state  # type: ignore[attr-defined]
@@ -174,14 +174,15 @@ class ShowChecks(SphinxPostTransform):
         for binding in self.env.vaebook_bindings:  # type: ignore[attr-defined]
             bindings.setdefault(binding.label, []).append(binding)
         chapters: dict[str, nodes.section] = {}
-        mutants = _mutants(self.app)
+        errors = _errors(self.app)
         for equation in all_equations(self.env):
             if not equation.label:
                 continue
             if equation.docname not in chapters:
                 chapters[equation.docname] = self._chapter(equation.docname)
-            entry = self._entry(equation, bindings.get(equation.label, []), mutants)
-            chapters[equation.docname] += entry
+            chapters[equation.docname] += self._entry(
+                equation, bindings.get(equation.label, []), errors.get(equation.label, [])
+            )
         return list(chapters.values())
 
     def _chapter(self, docname: str) -> nodes.section:
@@ -191,7 +192,7 @@ class ShowChecks(SphinxPostTransform):
         return nodes.section("", title, ids=[nodes.make_id(f"equations-{docname}")])
 
     def _entry(
-        self, equation: Equation, bindings: list[Binding], mutants: dict[str, list[int]]
+        self, equation: Equation, bindings: list[Binding], errors: list[str]
     ) -> nodes.Element:
         link = addnodes.pending_xref(
             "",
@@ -210,12 +211,11 @@ class ShowChecks(SphinxPostTransform):
         entry["classes"] = ["equation-entry"]
         if not equation.is_statement:
             heading += nodes.Text(" · definition")
-        if equation.label in mutants:
-            caught, total = mutants[equation.label]
-            text = f" · {caught} of {total} deliberate errors in the code caught"
-            heading += nodes.inline("", text)
         for binding in bindings:
             entry.extend(self._check(binding))
+        if errors:
+            lead = nodes.emphasis("", "Deliberate errors: ")
+            entry += nodes.paragraph("", "", lead, nodes.Text("; ".join(errors) + "."))
         return entry
 
     def _check(self, binding: Binding) -> list[nodes.Node]:
@@ -238,10 +238,14 @@ class ShowChecks(SphinxPostTransform):
         return parts
 
 
-def _mutants(app: Sphinx) -> dict[str, list[int]]:
-    """How many deliberate errors each equation's tests caught, of how many."""
-    file = Path(app.srcdir) / "tests" / "mutants.json"
-    return json.loads(file.read_text(encoding="utf-8"))["equations"] if file.exists() else {}
+def _errors(app: Sphinx) -> dict[str, list[str]]:
+    """Return the deliberate errors that each statement's tests must notice, in words."""
+    root = Path(app.srcdir)
+    errors: dict[str, list[str]] = {}
+    for mutant in mutants.read(root) if (root / mutants.LIST).exists() else ():
+        for label in mutant.equations:
+            errors.setdefault(label, []).append(mutant.error)
+    return errors
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
