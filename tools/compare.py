@@ -44,6 +44,7 @@ NUMBER = re.compile(
     re.VERBOSE,
 )
 TOLERANCE = re.compile(r"(\d+\.?\d*(?:e-?\d+)?)( ?%)?")
+SEPARATOR = re.compile(r"[^\w\s%'-]|\s\s")
 EXEMPT = {
     "seconds": re.compile(r"seconds|minutes|hours|days|years"),
     "memory": re.compile(r"memory|bytes|[KMG]i?B"),
@@ -152,8 +153,7 @@ class Text(NamedTuple):
             found = list(NUMBER.finditer(line))
             lines.append([])
             for i, number in enumerate(found):
-                before = line[found[i - 1].end() if i else 0 : number.start()]
-                behind = line[number.end() : found[i + 1].start() if found[i + 1 :] else None]
+                before, behind = neighbours(line, found, i)
                 if self.name:
                     key = next((key for key in keys if fnmatchcase(self.name, key)), None)
                 else:
@@ -162,6 +162,18 @@ class Text(NamedTuple):
             if not found:
                 headings.append(line)
         return lines
+
+
+def neighbours(line: str, found: list[re.Match[str]], i: int) -> tuple[str, str]:
+    """Return the words before number ``i`` of a line, and its unit.
+
+    What stands between two numbers is divided at the first sign or wide space.
+    """
+    before = line[found[i - 1].end() if i else 0 : found[i].start()]
+    behind = line[found[i].end() : found[i + 1].start() if found[i + 1 :] else None]
+    if i and (separator := SEPARATOR.search(before)):
+        before = before[separator.start() :]
+    return before, SEPARATOR.split(behind, 1)[0]
 
 
 def nearest(
@@ -174,7 +186,7 @@ def nearest(
         return any(left < number.end() and number.start() < right for left, right in columns)
 
     rules: list[Callable[[str], bool]] = [
-        lambda key: key in before or behind.lstrip(" ([").startswith(key),
+        lambda key: key in before or key in behind,
         heads,
         lambda key: number.string.lstrip().startswith(key),
         lambda key: key == ALL,
