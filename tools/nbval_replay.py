@@ -1,123 +1,88 @@
-"""A pytest plugin: nbval compares stored outputs with the run of `make html`.
+"""A pytest plugin: compare the stored outputs with the run of `make html`.
 
 nbval runs a notebook again to compare it, and a notebook that trains a network for minutes would
-train twice. With this plugin, nbval's kernel answers with the outputs of the run that already
-took place, in the form in which outputs are stored. What is compared, and how, stays nbval's: the
-tags, the sanitizer, the report. A notebook that was not run since it changed fails, and so does a
-stored cell that was never run.
+train twice. This plugin takes nbval's place and compares with the run that already took place; the
+comparison (``tools/compare.py``) is that of a live ``pytest --nbval-lax book``. It compares every
+cell. A notebook that was not run since it changed fails once, and so does each stored cell that
+was never run.
 
-Use it as ``pytest -p tools.nbval_replay --nbval-lax book``.
+Use it as ``pytest -p tools.nbval_replay book``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from queue import Empty
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from nbformat import NotebookNode
-from nbval import plugin as nbval
 
+from tools.compare import differences
 from tools.dependencies import ROOT, code_cells
 from tools.execution import BOOK, NotebookError, find_jobs, is_fresh, read_records, with_outputs
-from tools.normalise import normalise_outputs
-
-
-def executed_cells(path: Path) -> list[NotebookNode]:
-    """Return the code cells of a notebook with the outputs of its last run.
-
-    Raises
-    ------
-    pytest.fail.Exception
-        If it was not run, or changed since.
-    """
-    name = path.relative_to(BOOK).with_suffix("").as_posix()
-    try:
-        job = find_jobs()[name]
-    except NotebookError as error:
-        pytest.fail(str(error), pytrace=False)
-    if not is_fresh(job, read_records()):
-        pytest.fail(
-            f"{path.relative_to(ROOT)} was not run since it, the package or constraints.txt "
-            "changed. Run `make html` first.",
-            pytrace=False,
-        )
-    return code_cells(with_outputs(job))
-
-
-class ReplayedKernel:
-    """Answers nbval as a kernel does, with the outputs of the run that took place."""
-
-    language = "replayed"
-    km = SimpleNamespace(kernel_spec=None)
-
-    def __init__(self, cells: list[NotebookNode]) -> None:
-        self._cells = iter(cells)
-        self._messages: Iterator[dict[str, Any]] = iter(())
-
-    def is_alive(self) -> bool:
-        """Tell nbval that it can go on."""
-        return True
-
-    def stop(self) -> None:
-        """There is no process to stop."""
-
-    def execute_cell_input(self, source: str, allow_stdin: bool | None = None) -> str:
-        """Go on to the next cell's outputs; nbval asks for all cells in their order."""
-        cell = next(self._cells)
-        while cell.source != source:  # nbval was told to run only some cells
-            cell = next(self._cells)
-        self._messages = self._answers(normalise_outputs(cell.outputs))
-        return "cell"
-
-    @staticmethod
-    def _answers(outputs: list[NotebookNode]) -> Iterator[dict[str, Any]]:
-        header = {"msg_id": "cell"}
-        for output in outputs:
-            yield {"msg_type": output.output_type, "parent_header": header, "content": output}
-        yield {
-            "msg_type": "status",
-            "parent_header": header,
-            "content": {"execution_state": "idle"},
-        }
-
-    def await_reply(self, msg_id: str, timeout: float | None = None) -> None:
-        """Return at once: the cell has run."""
-
-    def await_idle(self, parent_id: str, timeout: float | None = None) -> None:
-        """Skip the remaining messages of the cell."""
-        self._messages = iter(())
-
-    def get_message(self, stream: str, timeout: float | None = None) -> dict[str, Any]:
-        """Return the next output."""
-        try:
-            return next(self._messages)
-        except StopIteration:
-            raise Empty from None
-
-
-def set_up_replay(self: nbval.IPyNbFile) -> None:
-    """Take the place of nbval's set-up, which would start a kernel."""
-    self.kernel = ReplayedKernel(executed_cells(self.path))
-    self.setup_sanitize_files()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let nbval replay instead of run."""
-    nbval.IPyNbFile.setup = set_up_replay
-    nbval.IPyNbFile.teardown = lambda self: None
+    """Keep nbval from running what is replayed."""
+    config.option.nbval = config.option.nbval_lax = False
 
 
-def pytest_runtest_call(item: pytest.Item) -> None:
-    """Fail a cell that holds code but was stored without being run."""
-    if isinstance(item, nbval.IPyNbCell):
-        cell = item.cell
-        if cell.source.strip() and cell.execution_count is None and not item.options["skip"]:
-            pytest.fail(
-                f"{item.path.relative_to(ROOT)}: this cell is stored without having been run. "
-                f"Run `make notebooks`.\n\n{cell.source}",
-                pytrace=False,
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """Collect the notebooks of the book."""
+    if file_path.suffix == ".ipynb" and file_path.is_relative_to(BOOK):
+        return StoredNotebook.from_parent(parent, path=file_path)
+    return None
+
+
+class StoredNotebook(pytest.File):
+    """A notebook of the book, to be compared with its last run."""
+
+    def collect(self) -> Iterator[pytest.Item]:
+        """Yield a test for each code cell, or a single one that says why none can be compared."""
+        name = self.path.relative_to(BOOK).with_suffix("").as_posix()
+        try:
+            job = find_jobs()[name]
+        except NotebookError as error:
+            yield Refused.from_parent(self, name="run", reason=str(error))
+            return
+        if not is_fresh(job, read_records()):
+            reason = (
+                f"{self.path.relative_to(ROOT)} was not run since it, the package or "
+                "constraints.txt changed. Run `make html` first."
             )
+            yield Refused.from_parent(self, name="run", reason=reason)
+            return
+        cells = zip(code_cells(job.notebook), code_cells(with_outputs(job)), strict=True)
+        for number, (stored, run) in enumerate(cells):
+            yield StoredCell.from_parent(self, name=f"Cell {number}", stored=stored, run=run)
+
+
+class Refused(pytest.Item):
+    """Stands for the cells of a notebook that cannot be compared."""
+
+    def __init__(self, *, reason: str, **others: Any) -> None:
+        super().__init__(**others)
+        self.reason = reason
+
+    def runtest(self) -> None:
+        """Say why."""
+        pytest.fail(self.reason, pytrace=False)
+
+
+class StoredCell(pytest.Item):
+    """A stored cell, to be compared with the outputs of its run."""
+
+    def __init__(self, *, stored: NotebookNode, run: NotebookNode, **others: Any) -> None:
+        super().__init__(**others)
+        self.stored, self.run = stored, run
+
+    def runtest(self) -> None:
+        """Compare."""
+        place = f"{self.path.relative_to(ROOT)}, {self.name}"
+        if self.stored.source.strip() and self.stored.execution_count is None:
+            message = f"{place} is stored without having been run. Run `make notebooks`."
+            pytest.fail(f"{message}\n\n{self.stored.source}", pytrace=False)
+        if found := differences(self.stored, self.run.outputs):
+            message = "\n".join([f"{place} shows something else than is stored:", *found])
+            pytest.fail(f"{message}\n\n{self.stored.source}", pytrace=False)

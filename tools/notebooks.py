@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
-import re
 import sys
 
-from tools.dependencies import ROOT
-from tools.execution import NotebookError, execute, with_outputs
+from nbformat import NotebookNode
+
+from tools.compare import differences
+from tools.dependencies import ROOT, code_cells
+from tools.execution import Job, NotebookError, execute, with_outputs
 from tools.normalise import normalise, to_text
 
-MEASURED = re.compile(r"(measured_\w+).*")
 
-
-def compared(text: str) -> list[str]:
-    """Return a stored notebook without what a machine decides: values named ``measured_...``."""
-    return [MEASURED.sub(r"\1", line) for line in text.splitlines()]
+def to_store(job: Job) -> NotebookNode:
+    """Return the notebook with the outputs of its run, or with the stored ones if all agree."""
+    run = normalise(with_outputs(job))
+    agree = all(
+        stored.execution_count == new.execution_count and not differences(stored, new.outputs)
+        for stored, new in zip(code_cells(job.notebook), code_cells(run), strict=True)
+    )
+    return normalise(job.notebook) if agree else run
 
 
 def main() -> None:
     """Rewrite each notebook whose committed form differs from the form of its run.
 
-    If only seconds and other measured values differ, it stays as it is: running an unchanged book
-    again changes no file.
+    If all numbers lie within their tolerances, it stays as it is: running an unchanged book again
+    changes no file.
     """
     try:
         jobs, _ = execute()
     except NotebookError as error:
         sys.exit(f"\n{error}")
     for job in jobs.values():
-        text = to_text(normalise(with_outputs(job)))
-        if compared(text) != compared(job.path.read_text(encoding="utf-8")):
+        text = to_text(to_store(job))
+        if text != job.path.read_text(encoding="utf-8"):
             job.path.write_text(text, encoding="utf-8", newline="\n")
             print(f"changed: {job.path.relative_to(ROOT)}")
     print(f"{len(jobs)} notebooks hold the outputs of their last run")

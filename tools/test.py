@@ -10,8 +10,7 @@ from tools.dependencies import ROOT
 
 COMMAND = [
     *(sys.executable, "-m", "pytest", "tests", "book"),
-    *("-p", "tools.nbval_replay", "--nbval-lax", "--nbval-current-env"),
-    *("--nbval-sanitize-with", "tests/nbval_sanitize.cfg"),
+    *("-p", "tools.nbval_replay"),
     *("--cov", "--cov-report=term-missing:skip-covered", "--cov-fail-under=95"),
     *("-n", "auto", "--maxprocesses=4", "--dist", "loadfile"),
     *("--durations=10", "--durations-min=1", "--no-header", "-q"),

@@ -1,5 +1,6 @@
 """The rules that every chapter keeps, and for each rule a chapter that breaks it."""
 
+import ast
 import copy
 import re
 import warnings
@@ -8,6 +9,8 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from tools.compare import names_nothing
 
 BOOK = Path(__file__).resolve().parents[2] / "book"
 NOTEBOOKS = [
@@ -94,6 +97,49 @@ def nothing_is_stored_but_text(notebook):
                 yield number, f"an output of kind {kind} is stored: run `make notebooks`"
         if "execution" in cell.metadata:
             yield number, "times of execution are stored: run `make notebooks`"
+
+
+@rule
+def tolerances_name_what_they_are_for(notebook):
+    for number, cell in code_cells(notebook):
+        try:
+            for key in names_nothing(cell):
+                yield number, f"within states a tolerance for '{key}', and no number stands there"
+        except ValueError as error:
+            yield number, f"within: {error}"
+
+
+# --- recorded values --------------------------------------------------------------------------
+
+RECORDS = re.compile(r"\brecord\(")
+REMOVED = "remove-cell"
+
+
+def loaded_and_stored(source):
+    """Names that a cell reads, and names that it defines."""
+    names = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name)]
+    loaded = {node.id for node in names if isinstance(node.ctx, ast.Load)}
+    return loaded, {node.id for node in names if isinstance(node.ctx, ast.Store)}
+
+
+@rule
+def recording_is_no_part_of_a_page(notebook):
+    for number, cell in code_cells(notebook):
+        if RECORDS.search(cell.source) and REMOVED not in tags(cell):
+            yield number, f"record in a cell of its own, tagged {REMOVED}"
+
+
+@rule
+def a_page_does_without_its_removed_cells(notebook):
+    hidden = set()
+    for number, cell in code_cells(notebook):
+        if REMOVED in tags(cell):
+            hidden |= loaded_and_stored(cell.source)[1]
+        elif not cell.source.startswith("%"):
+            loaded, stored = loaded_and_stored(cell.source)
+            for name in sorted(hidden & loaded - stored):
+                yield number, f"uses '{name}', which a cell tagged {REMOVED} defines"
+            hidden -= stored
 
 
 # --- figures ----------------------------------------------------------------------------------
@@ -294,6 +340,25 @@ BREAKS = {
     "out of order": (change(1, execution_count=7), "execution_count is 7, not 1"),
     "image": (change(2, outputs=PNG), "an output of kind image/png is stored"),
     "timing": (change(1, metadata={"tags": [COMPARED], "execution": {}}), "times of execution"),
+    "idle tolerance": (
+        change(1, metadata={"tags": [COMPARED], "vaebook": {"within": {"nats": 0.1}}}),
+        "within states a tolerance for 'nats', and no number stands there",
+    ),
+    "no tolerance": (
+        change(1, metadata={"tags": [COMPARED], "vaebook": {"within": "a little"}}),
+        "a tolerance is a number such as 0.3",
+    ),
+    "exempt": (
+        change(1, metadata={"tags": [COMPARED], "vaebook": {"within": "seconds"}}),
+        "only seconds may be exempt",
+    ),
+    "visible record": (change(1, source="record(a=1)"), "record in a cell of its own"),
+    "removed name": (
+        lambda notebook: notebook.cells.insert(
+            1, new_code_cell("figures = 1", metadata={"tags": [REMOVED]}, execution_count=0)
+        ),
+        "uses 'figures', which a cell tagged remove-cell defines",
+    ),
     "no alt": (change(2, metadata=figure_metadata("")), "a figure without text alternative"),
     "generic": (change(2, metadata=figure_metadata("Plot of " + ALT)), "alt says nothing"),
     "file name": (change(2, metadata=figure_metadata("loss_curves.png")), "alt says nothing"),
