@@ -113,21 +113,30 @@ def test_one_repository_address():
     assert named <= {address.removeprefix("https://github.com/")}
 
 
-def test_the_wheel_holds_data_and_scripts(tmp_path):
-    """An installed package has all it needs: every file of vaebook/ that git tracks."""
+def test_the_wheel_holds_the_package_and_its_data(tmp_path):
+    """An installed package has models, data and figures, and nothing that only a build needs."""
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
-        packed = {name for name in archive.namelist() if name.startswith("vaebook/")}
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+        code = {name: archive.read(name).decode() for name in names if name.endswith(".py")}
     on_disk = {
         path.relative_to(ROOT).as_posix()
         for path in (ROOT / "vaebook").rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
-    assert packed == on_disk
-    assert sum(name.endswith(".xz") for name in packed) == 4
-    assert any(name.endswith(".js") for name in packed)
+    assert names == on_disk
+    assert {Path(name).parent.as_posix() for name in names} == {
+        "vaebook",
+        "vaebook/datasets/mnist",
+        "vaebook/datasets/old_faithful",
+    }
+    assert sum(name.endswith(".xz") for name in names) == 4
+    assert any(name.endswith(".js") for name in names)
+    assert not any(
+        re.search(r"^\s*(import|from) (sphinx|docutils|tools)\b", text, re.M) for text in code
+    )
 
 
 def test_importing_the_package_does_nothing_else():

@@ -35,8 +35,8 @@ def project(tmp_path, monkeypatch):
     (package / "model.py").write_text("def f():\n    from . import base\n    return base.ONE\n")
     (package / "other.py").write_text("")
     (package / "data.xz").write_bytes(b"data")
-    (package / "docs").mkdir()
-    (package / "docs" / "page.css").write_text("")
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "tools" / "page.css").write_text("")
     monkeypatch.setattr(dependencies, "ROOT", tmp_path)
     monkeypatch.setattr(dependencies, "PACKAGE", package)
     return tmp_path
@@ -54,7 +54,7 @@ def test_a_change_that_matters_makes_outputs_stale(project, file):
     assert key(book) != before
 
 
-@pytest.mark.parametrize("file", ["other.py", "docs/page.css"])
+@pytest.mark.parametrize("file", ["other.py", "../tools/page.css"])
 def test_a_change_elsewhere_keeps_outputs(project, file):
     """A module that the notebook does not import, and the look of the pages, do not count."""
     book = notebook("import vaebook.model as m")

@@ -74,13 +74,9 @@ def package_files(source: str) -> set[Path]:
 
 
 def other_files() -> set[Path]:
-    """Return the files of the package that are not Python, without those of the pages."""
+    """Return the files of the package that are not Python."""
     return {
-        file
-        for file in PACKAGE.rglob("*")
-        if file.is_file()
-        and file.suffix not in {".py", ".pyc"}
-        and not file.is_relative_to(PACKAGE / "docs")
+        file for file in PACKAGE.rglob("*") if file.is_file() and file.suffix not in {".py", ".pyc"}
     }
 
 

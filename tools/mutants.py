@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from vaebook.docs.bindings import Binding, scan
+from tools.pages.bindings import Binding, scan
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULT = ROOT / "tests" / "mutants.json"

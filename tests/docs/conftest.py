@@ -9,7 +9,7 @@ import pytest
 from sphinx.testing.util import SphinxTestApp
 
 CONFIGURATION = """
-extensions = ["myst_nb", "vaebook.docs"]
+extensions = ["myst_nb", "tools.pages"]
 myst_enable_extensions = ["amsmath", "dollarmath"]
 myst_dmath_double_inline = True
 nb_execution_mode = "off"

@@ -66,7 +66,7 @@ def test_withdrawn_roles_go_and_others_stay(book, written, kept):
 
 def test_the_reference_leaves_inherited_methods_to_their_own(book):
     book.more_configuration = 'extensions.append("sphinx.ext.autodoc")\n'
-    book.more_configuration += 'extensions.sort(key="vaebook.docs".__eq__)\n'
+    book.more_configuration += 'extensions.sort(key="tools.pages".__eq__)\n'
     book.write(
         "reference.rst",
         """\

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vaebook.docs.bindings import scan
+from tools.pages.bindings import scan
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "book" / "appendices" / "source_map.md").read_text(encoding="utf-8")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pybtex.database import parse_file
 
-from vaebook.docs import results
+from tools.pages import results
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx

@@ -11,7 +11,7 @@ from docutils import nodes
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util.docutils import SphinxDirective
 
-from vaebook.docs.equations import reading_order
+from tools.pages.equations import reading_order
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx

@@ -1,6 +1,7 @@
 """The book's own Sphinx extensions: equations bound to tests, recorded numbers, status.
 
-Nothing here is needed, or imported, when a notebook runs.
+Nothing here is needed, or imported, when a notebook runs. The editable install puts the project's
+folder on Python's path, so that a plain ``sphinx-build`` finds them too.
 """
 
 from __future__ import annotations
@@ -14,5 +15,5 @@ if TYPE_CHECKING:
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register all of them."""
     for name in ("page", "equations", "results", "downloads", "status"):
-        app.setup_extension(f"vaebook.docs.{name}")
+        app.setup_extension(f"{__name__}.{name}")
     return {"parallel_read_safe": True, "parallel_write_safe": True}

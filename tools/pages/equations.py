@@ -22,7 +22,7 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
-from vaebook.docs.bindings import Binding, scan
+from tools.pages.bindings import Binding, scan
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
