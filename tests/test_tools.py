@@ -79,13 +79,11 @@ def test_prose_keeps_outputs_and_code_does_not(project):
 def test_order_and_missing_predecessors(tmp_path, monkeypatch):
     """A notebook comes behind those that it must run after; a missing or circular one is named."""
     monkeypatch.setattr(execution, "BOOK", tmp_path)
-    nbformat.write(notebook("1", vaebook={"after": ["z"], "threads": "all"}), tmp_path / "a.ipynb")
+    nbformat.write(notebook("1", vaebook={"after": ["z"]}), tmp_path / "a.ipynb")
     with pytest.raises(execution.NotebookError, match="after z, which is missing"):
         execution.find_jobs()
     nbformat.write(notebook("2"), tmp_path / "z.ipynb")
-    jobs = execution.find_jobs()
-    assert list(jobs) == ["z", "a"]
-    assert (jobs["z"].all_cores, jobs["a"].all_cores) == (False, True)
+    assert list(execution.find_jobs()) == ["z", "a"]
     nbformat.write(notebook("2", vaebook={"after": ["a"]}), tmp_path / "z.ipynb")
     with pytest.raises(execution.NotebookError, match="after itself"):
         execution.find_jobs()
@@ -108,13 +106,12 @@ def execute():
 
 
 def test_execution_runs_once_and_keeps_outputs(book):
-    """A second run runs nothing; the record has time, memory and threads."""
+    """A second run runs nothing; the record has time and memory; a notebook has one thread."""
     nbformat.write(notebook("import os\nprint(os.environ['OMP_NUM_THREADS'])"), book / "a.ipynb")
     jobs, ran = execute()
     assert ran == {"a"}
     assert execution.with_outputs(jobs["a"]).cells[0].outputs[0].text == "1\n"
     record = execution.read_records()["a"]
-    assert record["threads"] == 1
     assert record["seconds"] > 0
     assert record["peak_rss_bytes"] > 10 * 2**20
     assert execute()[1] == set()

@@ -1,21 +1,20 @@
 """What a notebook's outputs depend on, as one checksum.
 
-A notebook depends on its code, on the modules of ``vaebook`` that it imports (directly or through
-other modules), on the package's files that are not Python (data, JavaScript), on the locked
+A notebook depends on its code, on the definitions of ``vaebook`` that this reaches
+(``tools/reach.py``), on the package's files that are not Python (data, JavaScript), on the locked
 versions, and on the notebooks that it must run after. Its prose is not among them.
 """
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from IPython.core.inputtransformer2 import TransformerManager
-from nbformat import NotebookNode
+from tools.reach import Package, Unreadable
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "vaebook"
@@ -30,62 +29,36 @@ def checksum(*parts: str | bytes) -> str:
     return total.hexdigest()
 
 
-def imported_names(source: str, package: str = "") -> Iterator[str]:
-    """Yield every dotted name that ``source`` imports, anywhere in it.
-
-    Parameters
-    ----------
-    source
-        Python code.
-    package
-        The package that relative imports start from.
-    """
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            parents = package.split(".")[: -node.level + 1 or None] if node.level else []
-            base = ".".join([*parents, *([node.module] if node.module else [])])
-            yield base
-            yield from (f"{base}.{alias.name}" for alias in node.names)
+def package_files(*, python: bool = False) -> list[Path]:
+    """Return the files of the package that are not Python, or all of them."""
+    unwanted = {".pyc"} if python else {".py", ".pyc"}
+    return sorted(f for f in PACKAGE.rglob("*") if f.is_file() and f.suffix not in unwanted)
 
 
-def module_files(name: str) -> Iterator[Path]:
-    """Yield the files of ``vaebook`` that importing ``name`` runs: the module and its parents."""
-    parts = name.split(".")
-    for depth in range(1, len(parts) + 1):
-        stem = ROOT.joinpath(*parts[:depth])
-        for file in (stem / "__init__.py", stem.with_suffix(".py")):
-            if file.is_relative_to(PACKAGE) and file.is_file():
-                yield file
-
-
-def package_files(source: str) -> set[Path]:
-    """Return the modules of ``vaebook`` that ``source`` imports, and all that these import."""
-    found: set[Path] = set()
-    waiting = {file for name in imported_names(source) for file in module_files(name)}
-    while waiting:
-        file = waiting.pop()
-        found.add(file)
-        package = ".".join(file.parent.relative_to(ROOT).parts)
-        names = imported_names(file.read_text(encoding="utf-8"), package)
-        waiting |= {other for name in names for other in module_files(name)} - found
-    return found
-
-
-def other_files() -> set[Path]:
-    """Return the files of the package that are not Python."""
-    return {
-        file for file in PACKAGE.rglob("*") if file.is_file() and file.suffix not in {".py", ".pyc"}
-    }
-
-
-def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
+def code_cells(notebook: dict[str, Any]) -> list[Any]:
     """Return the notebook's code cells, in order."""
-    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+    return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
 
 
-def notebook_key(notebook: NotebookNode, before: list[str]) -> str:
+def package_parts(cells: list[Any], package: Package) -> Iterator[str | bytes]:
+    """Yield what the cells depend on in the package."""
+    try:
+        if any(map(raises, cells)):
+            raise Unreadable("a traceback shows lines of the modules")
+        modules, statements = package.reached("".join(cell["source"]) for cell in cells)
+    except Unreadable:
+        files = package_files(python=True)
+    else:
+        yield from statements
+        files = [file for file in package_files() if package.may_read(modules, file)]
+    for file in files:
+        yield file.relative_to(PACKAGE).as_posix()
+        yield file.read_bytes()
+
+
+def notebook_key(
+    notebook: dict[str, Any], before: list[str], package: Package | None = None
+) -> str:
     """Return the checksum of everything that the outputs of ``notebook`` depend on.
 
     Parameters
@@ -94,22 +67,21 @@ def notebook_key(notebook: NotebookNode, before: list[str]) -> str:
         The notebook. Markdown cells, captions, tags and stored outputs do not count.
     before
         The keys of the notebooks that it must run after.
+    package
+        The package as it is now; read, unless given.
     """
     cells = code_cells(notebook)
-    to_python = TransformerManager().transform_cell
-    files = package_files("\n".join(to_python(cell.source) for cell in cells)) | other_files()
-    parts = [part for file in sorted(files) for part in (file.name, file.read_bytes())]
     return checksum(
-        json.dumps([[cell.source, raises(cell)] for cell in cells]),
-        json.dumps([notebook.metadata.get("vaebook", {}), sys.version_info[:2], before]),
+        json.dumps([["".join(cell["source"]), raises(cell)] for cell in cells]),
+        json.dumps([sys.version_info[:2], before]),
         (ROOT / "constraints.txt").read_bytes(),
-        *parts,
+        *package_parts(cells, package or Package(PACKAGE)),
     )
 
 
-def raises(cell: NotebookNode) -> bool:
+def raises(cell: dict[str, Any]) -> bool:
     """Tell whether a cell is meant to raise an exception."""
-    return "raises-exception" in cell.metadata.get("tags", [])
+    return "raises-exception" in cell["metadata"].get("tags", [])
 
 
 def tree_checksum(*roots: Path) -> str:
