@@ -1,9 +1,13 @@
 """What the README and CONTRIBUTING say to type works."""
 
 import re
+import tomllib
 from pathlib import Path
 
+import nbformat
 import pytest
+
+from tools import mutants
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = ("README.md", "CONTRIBUTING.md")
@@ -38,3 +42,18 @@ def test_named_files_exist(document):
         name = f"book/{name}.ipynb" if name.startswith("latent_variables/") else name
         name = name.replace("vae_training.md", "vae_training.ipynb")  # its text form, for a while
         assert list(ROOT.glob(name.rstrip("/"))), f"{document} names {name}"
+
+
+def test_the_example_of_an_equation_is_one_of_the_book():
+    """The statement, its test and its deliberate error stand in CONTRIBUTING as in the project."""
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    label = "eq-naive-unbiased"
+    (statement,) = re.findall(rf"```markdown\n(.*\({label}\))\n```", text, re.DOTALL)
+    chapter = nbformat.read(ROOT / "book/latent_variables/vae_objective.ipynb", as_version=4)
+    assert any(statement in cell.source for cell in chapter.cells)
+    (test,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert test in (ROOT / "tests/equations/test_vae_objective.py").read_text()
+    (error,) = tomllib.loads(re.findall(r"```toml\n(.*?)```", text, re.DOTALL)[0])["mutant"]
+    listed = {mutant.error: mutant for mutant in mutants.read(ROOT)}[error["error"]]
+    assert (listed.file, listed.old, listed.new) == (error["file"], error["old"], error["new"])
+    assert label in set(error["equations"]) & set(listed.equations)

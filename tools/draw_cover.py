@@ -21,9 +21,10 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from vaebook import data, training, vae
+from vaebook.figures import PALETTE
 
 STATIC = Path(__file__).parents[1] / "book" / "_static"
-INK, VERMILION, BLUE, SLATE = "#1b2430", "#b3300f", "#1d5fa8", "#4b5564"
+INK, VERMILION, BLUE, SLATE = (PALETTE[name] for name in ("ink", "vermilion", "blue", "slate"))
 N_NEW_DIGITS = 11
 
 

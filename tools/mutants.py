@@ -142,7 +142,7 @@ def main(labels: list[str]) -> None:
             print("missed" if blind else "caught", mutant.error, *blind, sep="  ", flush=True)
             missed += bool(blind)
             idle -= failed
-    print("Bound tests that no error turned red:", *sorted(idle), sep="\n  ")
+    print("Bound tests that no error turned red:", *sorted(idle) or ["none"], sep="\n  ")
     if not labels:
         print("Statements without an error:", *sorted(tests.keys() - listed), sep="\n  ")
     sys.exit(f"{missed} of {len(tried)} errors were missed" if missed else 0)

@@ -1,6 +1,6 @@
 """Image sets, binarizations, two-dimensional toy densities, and Old Faithful.
 
-MNIST ships inside the package, so no network is needed.  Other sets come by name (downloaded
+MNIST ships inside the package, so no network is needed. Other sets come by name (downloaded
 once, checked against a stored SHA-256 sum) or from a folder of IDX files.
 
 The decoded copy of MNIST lies in the user's cache folder; the environment variable
@@ -96,7 +96,7 @@ DOWNLOADS = {
 }
 
 
-# --------------------------------------------------------------------------- image sets
+# --- image sets -------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,9 +155,9 @@ def load(name: str = "mnist", *, folder: str | os.PathLike[str] | None = None) -
     Parameters
     ----------
     name : {"mnist", "fashion-mnist", "kmnist"}
-        MNIST comes from the package.  The other two are downloaded once into the cache folder.
+        MNIST comes from the package. The other two are downloaded once into the cache folder.
     folder : path, optional
-        A folder with four IDX files of your own, plain, ``.gz`` or ``.xz``.  Their names are
+        A folder with four IDX files of your own, plain, ``.gz`` or ``.xz``. Their names are
         MNIST's: ``train-images-idx3-ubyte`` and so on (``train-images.idx3-ubyte`` also works).
         With a folder given, `name` is not used and no checksum is compared.
 
@@ -291,7 +291,7 @@ def _download(name: str, file: str) -> Path:
     return Path(path)
 
 
-# --------------------------------------------------------------------------- IDX files
+# --- IDX files --------------------------------------------------------------------------------
 
 
 def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
@@ -363,7 +363,7 @@ def _find_idx(folder: Path, file: str) -> Path:
     )
 
 
-# --------------------------------------------------------------------------- binarization
+# --- binarization -----------------------------------------------------------------------------
 
 
 def dynamic_binarization(
@@ -376,7 +376,7 @@ def dynamic_binarization(
     pixels : uint8 Tensor, any shape
         Grey levels, 0 to 255.
     generator : torch.Generator
-        On the device of `pixels`.  Each call draws anew.
+        On the device of `pixels`. Each call draws anew.
 
     Returns
     -------
@@ -402,7 +402,7 @@ def fixed_binarization(pixels: UInt8[Tensor, "*shape"], seed: int) -> Float[Tens
     """Draw one binary image from each grey image, the same one on every machine.
 
     The random levels are raw output of NumPy's PCG64, whose stream is stable over versions and
-    devices.  They are used up row by row: the first rows of a set come out the same whether
+    devices. They are used up row by row: the first rows of a set come out the same whether
     binarized alone or with the rest.
 
     Parameters
@@ -470,7 +470,7 @@ def _check_pixels(pixels: Tensor) -> None:
         fail("pixels", "a torch.uint8 tensor of grey levels 0 to 255", came)
 
 
-# --------------------------------------------------------------------------- toy densities
+# --- toy densities ----------------------------------------------------------------------------
 
 
 class ToyDensity(ABC):

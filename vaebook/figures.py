@@ -1,6 +1,6 @@
 """The book's figures: one palette, one style, functions that return matplotlib Figures.
 
-Nothing changes on import.  `style` makes the look the session's default and shows figures as SVG
+Nothing changes on import. `style` makes the look the session's default and shows figures as SVG
 in a notebook; without it every function here still draws in the book's colours.
 
 Figures are made without pyplot: a cell shows one by ending in it, and none is shown twice.
@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, ParamSpec, TypeVar
+from typing import Any, Literal, ParamSpec, Protocol, TypeVar
 
 import matplotlib as mpl
 import numpy as np
@@ -20,14 +20,12 @@ from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 from torch import Tensor
 
 from vaebook._checks import check_at_least, fail
-from vaebook.taxonomy import TractableDensity, classify
-from vaebook.training import History
+from vaebook.taxonomy import TractableDensity
 
 PALETTE = {
     "ink": "#1b2430",
@@ -147,7 +145,7 @@ def image_grid(
     Parameters
     ----------
     images : uint8, or float in [0, 1]; shape (n, height, width) or (n, side * side)
-        Row by row.  Floats are clipped to [0, 1].
+        Row by row. Floats are clipped to [0, 1].
     n_columns
         Images in a row.
     titles : n strings, optional
@@ -157,14 +155,13 @@ def image_grid(
     -------
     Figure
     """
-    images = _as_images(images)
+    images = as_images(images)
     check_at_least("n_columns", n_columns, 1)
     n_columns = min(n_columns, len(images))
     if titles is not None and len(titles) != len(images):
         fail("titles", f"{len(images)} strings, one for each image", f"{len(titles)}")
     room = 0 if titles is None else images.shape[1] // 2
-    mosaic, corners = _mosaic(images, n_columns, room)
-    figure, axes = _picture(mosaic, images.shape[2])
+    figure, axes, corners = mosaic(images, n_columns, room=room)
     for (row, column), title in zip(corners, titles or (), strict=False):
         middle = column + images.shape[2] / 2 - 0.5
         axes.text(middle, row - 2, title, ha="center", va="bottom", fontsize=9.5)
@@ -186,90 +183,35 @@ def image_rows(rows: Mapping[str, Images]) -> Figure:
     """
     if not rows:
         fail("rows", "at least one label with its images", "none")
-    stacks = {label: _as_images(images) for label, images in rows.items()}
+    stacks = {label: as_images(images) for label, images in rows.items()}
     shapes = {stack.shape for stack in stacks.values()}
     if len(shapes) > 1:
         fail("rows", "rows of equally many images of one size", f"shapes {sorted(shapes)}")
-    n_images, height, width = shapes.pop()
-    mosaic, corners = _mosaic(np.concatenate(list(stacks.values())), n_images, room=height // 2)
-    figure, axes = _picture(mosaic, width)
+    n_images, height, _ = shapes.pop()
+    images = np.concatenate(list(stacks.values()))
+    figure, axes, corners = mosaic(images, n_images, room=height // 2)
     for (row, column), label in zip(corners[::n_images], stacks, strict=True):
         axes.text(column, row - 2, label, ha="left", va="bottom")
     return figure
 
 
-@in_style
-def interpolation_strip(paths: Images) -> Figure:
-    """Draw decoded paths through the latent space, one in a row, from left to right.
+def as_images(images: Images) -> np.ndarray:
+    """Bring images to one form.
 
     Parameters
     ----------
-    paths : float in [0, 1], shape (n_paths, n_steps, side * side), or (n_steps, side * side)
-        The decoded image at equal steps along each path.
+    images : uint8, or float in [0, 1]; shape (n, height, width) or (n, side * side)
+        At least one. Floats are clipped to [0, 1].
 
     Returns
     -------
-    Figure
-        Below the images stands the share of the way covered, 0 to 1.
+    ndarray of float64 in [0, 1], shape (n, height, width)
+
+    Raises
+    ------
+    ValueError
+        If the shape is another one, or a number is not finite.
     """
-    paths = torch.as_tensor(paths)
-    if paths.ndim not in (2, 3) or paths.shape[-2] < 2:
-        fail(
-            "paths",
-            "shape (n_paths, n_steps, pixels) or (n_steps, pixels) with two steps or more",
-            f"shape {tuple(paths.shape)}",
-        )
-    n_steps = paths.shape[-2]
-    images = _as_images(paths.reshape(-1, paths.shape[-1]))
-    mosaic, corners = _mosaic(images, n_steps, room=0)
-    figure, axes = _picture(mosaic, images.shape[2], margin=0.55)
-    centres = np.array([column for _, column in corners[:n_steps]]) + images.shape[2] / 2 - 0.5
-    axes.set_xticks(centres[[0, -1]], ["0", "1"])
-    axes.tick_params(length=0)
-    axes.set_axis_on()
-    axes.spines[:].set_visible(False)
-    axes.set_yticks([])
-    axes.set_xlabel("share of the way")
-    return figure
-
-
-@in_style
-def latent_manifold(decode: Callable[[Tensor], Tensor], n: int = 20) -> Figure:
-    """Draw what a decoder makes of a grid over a two-dimensional latent space.
-
-    Parameters
-    ----------
-    decode : (n * n, 2) -> (n * n, side * side)
-        Mean images in [0, 1].
-    n
-        Codes on each axis, at the quantiles (i + ½) / n of the standard normal prior: every
-        image stands for the same share of the prior.
-
-    Returns
-    -------
-    Figure
-        The second latent coordinate grows upwards.
-    """
-    check_at_least("n", n, 2)
-    quantiles = torch.special.ndtri((torch.arange(n) + 0.5) / n)
-    z2, z1 = torch.meshgrid(quantiles.flip(0), quantiles, indexing="ij")
-    with torch.no_grad():
-        images = _as_images(decode(torch.stack([z1.ravel(), z2.ravel()], 1)))
-    mosaic, _ = _mosaic(images, n, room=0, gap=0)
-    figure, axes = _picture(mosaic, images.shape[2], margin=0.3)
-    side = images.shape[1]
-    marks = torch.tensor([-1.0, 0.0, 1.0])
-    where = n * side * torch.special.ndtr(marks).numpy() - 0.5
-    axes.set_axis_on()
-    axes.set_xticks(where, ["-1", "0", "1"])
-    axes.set_yticks(n * side - 1 - where, ["-1", "0", "1"])
-    axes.set_xlabel("$z_1$")
-    axes.set_ylabel("$z_2$")
-    return figure
-
-
-def _as_images(images: Images) -> np.ndarray:
-    """Bring images to float64 in [0, 1] of shape (n, height, width)."""
     tensor = torch.as_tensor(images).detach().cpu()
     grey = tensor.double() / (255 if tensor.dtype == torch.uint8 else 1)
     side = math.isqrt(grey.shape[-1]) if grey.ndim else 0
@@ -286,87 +228,71 @@ def _as_images(images: Images) -> np.ndarray:
     return grey.clamp(0, 1).numpy()
 
 
-def _mosaic(
-    images: np.ndarray, n_columns: int, room: int, gap: int = 2
-) -> tuple[np.ndarray, list[tuple[int, int]]]:
-    """Lay images out in one array, NaN between them; also return their upper left corners.
+@in_style
+def mosaic(
+    images: np.ndarray, n_columns: int, *, room: int = 0, gap: int = 2, margin: float = 0
+) -> tuple[Figure, Axes, list[tuple[int, int]]]:
+    """Draw images side by side as one picture, for functions that write beside them.
 
-    `room` is the number of empty pixel rows above each row of images.
+    Parameters
+    ----------
+    images : shape (n, height, width)
+        As `as_images` returns them.
+    n_columns
+        Images in a row.
+    room, gap
+        Empty pixel rows above each row of images, and empty pixels between images.
+    margin
+        Inches of the figure's height that tick labels will take.
+
+    Returns
+    -------
+    Figure, Axes, list of (row, column)
+        The last are the upper left corners of the images, in pixels.
     """
     n, height, width = images.shape
     n_rows = -(-n // n_columns)
     step = height + gap + room
-    mosaic = np.full((n_rows * step - gap, n_columns * (width + gap) - gap), np.nan)
+    pixels = np.full((n_rows * step - gap, n_columns * (width + gap) - gap), np.nan)
     corners = []
     for i, image in enumerate(images):
         row, column = i // n_columns * step + room, i % n_columns * (width + gap)
-        mosaic[row : row + height, column : column + width] = image
+        pixels[row : row + height, column : column + width] = image
         corners.append((row, column))
-    return mosaic, corners
-
-
-def _picture(mosaic: np.ndarray, tile: int, margin: float = 0) -> tuple[Figure, Axes]:
-    """Draw a mosaic of tiles `tile` pixels wide; `margin` inches of height go to tick labels."""
-    n_rows, n_columns = mosaic.shape
+    n_down, n_across = pixels.shape
     # Few images stay small: one is at most 0.7 inch wide, about 70 pixels on the page.
-    width = min(WIDTH, 0.7 * n_columns / tile)
-    figure = Figure(figsize=(width, width * n_rows / n_columns + margin))
+    inches = min(WIDTH, 0.7 * n_across / width)
+    figure = Figure(figsize=(inches, inches * n_down / n_across + margin))
     axes = figure.subplots()
-    axes.imshow(np.ma.masked_invalid(mosaic), vmin=0, vmax=1)
+    axes.imshow(np.ma.masked_invalid(pixels), vmin=0, vmax=1)
     axes.set_axis_off()
     axes.grid(False)
-    return figure, axes
-
-
-# --- latent codes -----------------------------------------------------------------------------
-
-
-@in_style
-def latent_scatter(codes: Tensor, labels: ArrayLike) -> Figure:
-    """Draw two-dimensional codes, each as the digit it encodes.
-
-    Parameters
-    ----------
-    codes : Tensor, shape (n, 2)
-        Posterior means.
-    labels : integers, shape (n,)
-        The class of each code; drawn as the mark itself, so that colour is only a help.
-
-    Returns
-    -------
-    Figure
-    """
-    points = codes.detach().cpu().numpy()
-    classes = np.asarray(labels)
-    if points.ndim != 2 or points.shape[1] != 2:
-        fail("codes", "shape (n, 2)", f"shape {points.shape}")
-    if classes.shape != (len(points),):
-        fail("labels", f"shape ({len(points)},)", f"shape {classes.shape}")
-    figure = Figure(figsize=(WIDTH, WIDTH))
-    axes = figure.subplots()
-    for i, label in enumerate(np.unique(classes)):
-        x, y = points[classes == label].T
-        colour = CYCLE[i % len(CYCLE)]
-        # Rasterized: thousands of glyphs as vectors would weigh megabytes.
-        axes.scatter(x, y, marker=f"${label}$", s=22, color=colour, linewidths=0.2, rasterized=True)
-    axes.set_aspect("equal")
-    axes.set_xlabel("$z_1$")
-    axes.set_ylabel("$z_2$")
-    return figure
+    return figure, axes, corners
 
 
 # --- curves and distributions -----------------------------------------------------------------
 
 
+class TrainingHistory(Protocol):
+    """What `learning_curves` reads from a training history."""
+
+    @property
+    def validation(self) -> Mapping[str, Sequence[float]]:
+        """Validation averages by name, or nothing."""
+
+    def array(self, split: str, name: str) -> np.ndarray:
+        """Average of `name` over each epoch of ``"train"`` or ``"validation"``."""
+
+
 @in_style
 def learning_curves(
-    history: History, terms: Mapping[str, str] | Sequence[str] = ("reconstruction", "kl")
+    history: TrainingHistory, terms: Mapping[str, str] | Sequence[str] = ("reconstruction", "kl")
 ) -> Figure:
     """Draw the training and validation average of each term against the epoch.
 
     Parameters
     ----------
-    history : vaebook.training.History
+    history
         From `vaebook.training.fit`.
     terms
         Names in ``history.train``, or name -> label of its axis; one panel each.
@@ -385,14 +311,9 @@ def learning_curves(
         axes.plot(epochs, train, color=CYCLE[0], label="training")
         if history.validation:
             valid = history.array("validation", term)
-            axes.plot(
-                # Validation starts before the first step, at epoch 0, which is off the scale.
-                *(epochs, valid[len(valid) - len(epochs) :]),
-                *("o--",),
-                color=CYCLE[1],
-                label="validation",
-                markersize=3,
-            )
+            # Validation starts before the first step, at epoch 0, which is off the scale.
+            valid = valid[len(valid) - len(epochs) :]
+            axes.plot(epochs, valid, "o--", color=CYCLE[1], label="validation", markersize=3)
         axes.set_xlabel("epoch")
         axes.set_ylabel(f"{label} (nats)")
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
@@ -531,7 +452,7 @@ def bars(
     highlight
         Labels of bars (or dots) to fill; the others are outlined.
     x_min
-        Where the axis starts.  Without it bars start at zero; with it the values are dots,
+        Where the axis starts. Without it bars start at zero; with it the values are dots,
         because the length of a bar that is cut off says nothing.
 
     Returns
@@ -598,246 +519,4 @@ def density_map(
         axes.scatter(*points.detach().cpu().numpy().T, rasterized=True, **look)
     axes.set(xlabel="$x_1$", ylabel="$x_2$", xlim=square[:2], ylim=square[:2])
     axes.grid(False)
-    return figure
-
-
-# --- diagrams ---------------------------------------------------------------------------------
-
-
-@in_style
-def vae_diagram() -> Figure:
-    """Draw the VAE: image, encoder, q(z|x), code, decoder, p(x|z), and the prior p(z).
-
-    Returns
-    -------
-    Figure
-    """
-    figure = Figure(figsize=(WIDTH, 2.5))
-    axes = figure.subplots()
-    axes.set(xlim=(0, 10.4), ylim=(0, 5), aspect="equal")
-    axes.set_axis_off()
-    blue, vermilion, teal = (PALETTE[name] for name in ("blue", "vermilion", "teal"))
-    _box(axes, (0.6, 3.4), "$x$", PALETTE["ink"])
-    _box(axes, (2.75, 3.4), "encoder\n$\\phi$", blue, width=1.9)
-    _box(axes, (5.2, 3.4), "$z$", PALETTE["ink"])
-    _box(axes, (7.65, 3.4), "decoder\n$\\theta$", vermilion, width=1.9)
-    _box(axes, (9.8, 3.4), "$x$", PALETTE["ink"])
-    for start, end in ((1.1, 1.8), (3.7, 4.7), (5.7, 6.7), (8.6, 9.3)):
-        _arrow(axes, (start, 3.4), (end, 3.4))
-    axes.text(
-        3.3, 1.9, "$q_\\phi(z\\,|\\,x)$\nmean, variance", color=blue, ha="center", va="center"
-    )
-    axes.text(
-        8.1, 1.9, "$p_\\theta(x\\,|\\,z)$\nlikelihood", color=vermilion, ha="center", va="center"
-    )
-    _box(axes, (5.2, 0.8), "prior $p(z)$", teal, width=2.6)
-    _arrow(axes, (5.2, 1.35), (5.2, 2.85), dashed=True)
-    return figure
-
-
-def _box(
-    axes: Axes, centre: tuple[float, float], text: str, colour: str, width: float = 1.0
-) -> None:
-    x, y = centre
-    corner = (x - width / 2, y - 0.5)
-    shape = FancyBboxPatch(
-        *(corner, width, 1.0),
-        boxstyle="round,pad=0,rounding_size=0.18",
-        fc="none",
-        ec=colour,
-        lw=1.6,
-    )
-    axes.add_patch(shape)
-    axes.text(x, y, text, ha="center", va="center", color=colour)
-
-
-def _arrow(
-    axes: Axes, start: tuple[float, float], end: tuple[float, float], dashed: bool = False
-) -> None:
-    axes.add_patch(
-        FancyArrowPatch(
-            *(start, end),
-            arrowstyle="-|>",
-            mutation_scale=12,
-            lw=1.3,
-            color=PALETTE["ink"],
-            linestyle="--" if dashed else "-",
-            shrinkA=0,
-            shrinkB=0,
-        )
-    )
-
-
-@in_style
-def jensen_gap(low: float, high: float) -> Figure:
-    """Draw Jensen's inequality for the logarithm of a variable with two equally likely values.
-
-    Parameters
-    ----------
-    low, high
-        The two values, positive, in increasing order.
-
-    Returns
-    -------
-    Figure
-        The logarithm, its chord, its tangent at the mean, and the gap between them.
-    """
-    if not 0 < low < high:
-        fail("low, high", "two positive numbers in increasing order", (low, high))
-    middle, mean_of_logs = (low + high) / 2, math.log(low * high) / 2
-    y = np.linspace(low / 2, high * 1.15, 300)
-    figure, axes = subplots(height=3.0)
-    axes.plot(y, np.log(y), color=CYCLE[0], label="log y")
-    chord = (low, high), (math.log(low), math.log(high))
-    axes.plot(*chord, "o--", color=CYCLE[1], label="chord", markersize=4)
-    tangent = math.log(middle) + (y - middle) / middle
-    axes.plot(y, tangent, "-.", color=CYCLE[2], linewidth=1.3, label="tangent at the mean")
-    arrow = {"arrowstyle": "<->", "color": PALETTE["ink"], "shrinkA": 0, "shrinkB": 0}
-    gap = (middle, mean_of_logs), (middle, math.log(middle))
-    axes.annotate("", *gap, arrowprops=arrow)
-    axes.text(middle * 1.05, sum(height for _, height in gap) / 2, "gap", va="center")
-    axes.set(xlabel="y", ylim=(1.15 * math.log(low / 2), 1.5 * math.log(high * 1.15)))
-    axes.legend(loc="lower right")
-    return figure
-
-
-@in_style
-def cloud_and_codes(cloud: Tensor, codes: Mapping[str, Tensor], shade: ArrayLike) -> Figure:
-    """Draw points in space, and beside them their two-dimensional codes.
-
-    Parameters
-    ----------
-    cloud : Tensor, shape (n, 3)
-        The points.
-    codes : label -> Tensor of shape (n, 2)
-        One panel each.
-    shade : shape (n,)
-        A number for each point, drawn as its shade in every panel.
-
-    Returns
-    -------
-    Figure
-    """
-    n_points = len(cloud)
-    for name, points, width in (("cloud", cloud, 3), *((k, v, 2) for k, v in codes.items())):
-        if points.shape != (n_points, width):
-            fail(name, f"shape ({n_points}, {width})", tuple(points.shape))
-    colours = LinearSegmentedColormap.from_list("gold-blue", [PALETTE["gold"], PALETTE["blue"]])
-    look: dict[str, Any] = {"c": np.asarray(shade), "s": 3, "linewidths": 0, "rasterized": True}
-    figure = Figure(figsize=(WIDTH, 2.2))
-    space = figure.add_subplot(1, 1 + len(codes), 1, projection="3d")
-    space.scatter(*cloud.numpy(force=True).T, cmap=colours, **look)
-    space.set(xticks=[], yticks=[], zticks=[])
-    for i, (label, points) in enumerate(codes.items()):
-        axes = figure.add_subplot(1, 1 + len(codes), 2 + i)
-        axes.scatter(*points.numpy(force=True).T, cmap=colours, **look)
-        axes.set(xticks=[], yticks=[], xlabel=label)
-    return figure
-
-
-@in_style
-def mixture_components(
-    points: ArrayLike,
-    resp: ArrayLike,
-    means: ArrayLike,
-    covariances: ArrayLike,
-    *,
-    x_label: str = "",
-    y_label: str = "",
-) -> Figure:
-    """Draw points in the plane by their likeliest component, with the components' ellipses.
-
-    Parameters
-    ----------
-    points : shape (n, 2)
-        The data.
-    resp : shape (n, K)
-        Their responsibilities.
-    means : shape (K, 2)
-        Of the components.
-    covariances : shape (K, 2, 2)
-        Of the components; ellipses stand at one and two standard deviations.
-    x_label, y_label
-        Of the axes.
-
-    Returns
-    -------
-    Figure
-    """
-    figure, axes = subplots(height=3.4)
-    points, means, covariances = map(np.asarray, (points, means, covariances))
-    component = np.asarray(resp).argmax(axis=1)
-    angle = np.linspace(0, 2 * np.pi, 100)
-    circle = np.stack([np.cos(angle), np.sin(angle)])
-    for k, (mean, covariance) in enumerate(zip(means, covariances, strict=True)):
-        color = CYCLE[k % 6]
-        own = points[component == k]
-        axes.plot(*own.T, MARKERS[k % 6], markersize=2.5, alpha=0.6, color=color)
-        ellipse = np.linalg.cholesky(covariance) @ circle
-        for width in (1, 2):
-            axes.plot(*(mean[:, None] + width * ellipse), color=color, linewidth=1.4)
-    axes.set(xlabel=x_label, ylabel=y_label)
-    return figure
-
-
-@in_style
-def taxonomy_tree(models: Mapping[str, object]) -> Figure:
-    """Draw the taxonomy of generative models, each model where its own methods put it.
-
-    Parameters
-    ----------
-    models : label -> model
-        Any objects; `vaebook.taxonomy.classify` finds the branch of each.
-
-    Returns
-    -------
-    Figure
-        From left to right: what every model can do, the branches with the methods that define
-        them, the models. Objects that are no generative model stand below the tree.
-    """
-    leaves: dict[str, list[str]] = {
-        "explicit, tractable": [],
-        "explicit, intractable": [],
-        "implicit": [],
-        "not a generative model": [],
-    }
-    for label, model in models.items():
-        leaves[classify(model)].append(label)
-    heights = {branch: max(2, len(labels)) for branch, labels in leaves.items()}
-    n_rows = sum(heights.values()) + len(leaves) - 1
-    figure = Figure(figsize=(WIDTH, 0.3 + 0.27 * n_rows))
-    axes = figure.subplots()
-    axes.set(xlim=(0, 10), ylim=(-n_rows, 0))
-    axes.set_axis_off()
-    methods = {
-        "explicit, tractable": "tractable\nlog_prob",
-        "explicit, intractable": "intractable\nelbo\nlog_prob_estimate",
-        "implicit": "implicit\nsample only",
-        "not a generative model": "no generative model\nno sample",
-    }
-    places, top = {}, 0.0
-    for (branch, labels), colour in zip(leaves.items(), (*CYCLE[:3], CYCLE[5]), strict=True):
-        places[branch] = middle = top - heights[branch] / 2
-        look: dict[str, Any] = {"va": "center", "fontsize": 9.5}
-        axes.text(4.1, middle, methods[branch], color=colour, **look)
-        first = middle + len(labels) / 2
-        axes.plot([7.1, 7.1], [first, first - len(labels)], color=colour, linewidth=1.6)
-        for i, label in enumerate(labels):
-            axes.plot([7.1, 7.3], [first - 0.5 - i] * 2, color=colour, linewidth=1.6)
-            axes.text(7.4, first - 0.5 - i, label, **look)
-        top -= heights[branch] + 1
-    explicit = (places["explicit, tractable"] + places["explicit, intractable"]) / 2
-    root = (explicit + places["implicit"]) / 2
-    axes.text(0, root, "sample", va="center")
-    axes.text(2.0, explicit, "explicit", va="center")
-    ink: dict[str, Any] = {"color": PALETTE["ink"], "linewidth": 1.2}
-    branches = [places["explicit, tractable"], places["explicit, intractable"]]
-    for start, stem, height, ends in (
-        (1.3, 1.6, root, {explicit: 1.9, places["implicit"]: 4.0}),
-        (3.3, 3.6, explicit, dict.fromkeys(branches, 4.0)),
-    ):
-        axes.plot([start, stem], [height, height], **ink)
-        axes.plot([stem, stem], [max(ends), min(ends)], **ink)
-        for end, tip in ends.items():
-            axes.plot([stem, tip], [end, end], **ink)
     return figure

@@ -1,6 +1,6 @@
 """Live figures that run without a kernel.
 
-A figure is an ES module beside this file and the state it starts from.  In the rendered book a
+A figure is an ES module beside this file and the state it starts from. In the rendered book a
 small script runs the module; in a live notebook ``figure.widget()`` runs the same module as an
 anywidget, and its state can be read and set from Python.
 """
@@ -182,7 +182,7 @@ def quantize(decoder: nn.Module) -> list[dict[str, Any]]:
     """Round a decoder's weights to 8 bits, in a form that fits into a page.
 
     Each output unit has a scale of its own, the largest absolute weight over 127, so that a
-    weight is off by at most half a scale.  Biases stay in float32.
+    weight is off by at most half a scale. Biases stay in float32.
 
     Parameters
     ----------
