@@ -46,7 +46,7 @@ class Book:
         file.write_text(textwrap.dedent(text), encoding="utf-8")
 
     def write_notebook(self, name, *cells):
-        """Write cells: text is prose, a dictionary is what a code cell records."""
+        """Write cells: text is prose, a dictionary is what a removed code cell records."""
         written = []
         for cell in cells:
             if isinstance(cell, str):
@@ -58,7 +58,7 @@ class Book:
                 "metadata": {"scrapbook": {"name": ", ".join(cell), "results": cell}},
             }
             source = f"from vaebook.results import record\nrecord(**{cell})"
-            code = {"cell_type": "code", "source": source, "metadata": {}}
+            code = {"cell_type": "code", "source": source, "metadata": {"tags": ["remove-cell"]}}
             written.append({**code, "execution_count": 1, "outputs": [output]})
         kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
         metadata = {"kernelspec": kernel, "language_info": {"name": "python"}}

@@ -89,6 +89,13 @@ def test_a_downloaded_notebook_reads_without_roles(book):
     assert lines[4] == "See (def-a) and `code`."
 
 
+def test_recording_is_no_part_of_a_page_nor_of_its_download(book):
+    assert book.build() == ""
+    for shown in ("parts/one.html", "_sources/parts/one.ipynb"):
+        assert "−84.7" in book.page(shown)
+        assert "record" not in book.page(shown)
+
+
 def test_record_shows_what_it_stores():
     InteractiveShell.instance()
     with capture_output() as captured:

@@ -1,4 +1,7 @@
-"""Notebooks to download: their prose as plain Markdown, each role replaced by what it shows."""
+"""Notebooks to download: their prose as plain Markdown, each role replaced by what it shows.
+
+Cells that are no part of a page, such as those that record values for its text, are left out.
+"""
 
 from __future__ import annotations
 
@@ -32,11 +35,17 @@ def write_downloads(app: Sphinx, exception: Exception | None) -> None:
         copy = Path(app.outdir) / "_sources" / f"{docname}.ipynb"
         if copy.exists():
             notebook = json.loads(Path(app.env.doc2path(docname)).read_text(encoding="utf-8"))
+            notebook["cells"] = [cell for cell in notebook["cells"] if on_page(cell)]
             for cell in notebook["cells"]:
                 if cell["cell_type"] == "markdown":
                     cell["source"] = plain("".join(cell["source"]), app.env, docname, entries)
             text = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
             copy.write_text(text, encoding="utf-8")
+
+
+def on_page(cell: dict[str, Any]) -> bool:
+    """Tell whether a cell is shown on its page."""
+    return "remove-cell" not in cell["metadata"].get("tags", [])
 
 
 def plain(text: str, env: BuildEnvironment, docname: str, entries: dict[str, Any]) -> str:
