@@ -21,7 +21,14 @@ from tools.progress import Progress
 CELL_TIMEOUT = 1800  # seconds
 COLOUR = re.compile(r"\x1b\[[\d;]*m")
 # One thread: as many notebooks as there are cores do more together than threads that share them.
-ENVIRONMENT = {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "TQDM_DISABLE": "1",
+    "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+    # glibc keeps what one training step frees for the next, in place of page faults by the thousand
+    "MALLOC_TRIM_THRESHOLD_": str(2**30),
+    "MALLOC_MMAP_THRESHOLD_": str(2**25),
+}
 
 
 def resident_bytes(pid: int) -> int:

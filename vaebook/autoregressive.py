@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
-from vaebook._checks import check_at_least, check_batch, fail
+from vaebook._checks import check_at_least, check_batch, fail, is_binary
 
 
 class Autoregressive(nn.Module, ABC):
@@ -167,7 +167,7 @@ class Autoregressive(nn.Module, ABC):
         wanted = next(self.parameters()).dtype
         if x.dtype != wanted:
             fail(argument, f"{wanted}, as the model's weights", x.dtype)
-        if not ((x == 0) | (x == 1)).all():  # on grey pixels the formula is no likelihood
+        if not is_binary(x):  # on grey pixels the formula is no likelihood
             fail(argument, "pixels of 0 and 1 (binarize grey ones)", f"values up to {x.max():.4g}")
 
 

@@ -24,7 +24,15 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
-from vaebook._checks import check_at_least, check_batch, check_float, check_in, check_rows, fail
+from vaebook._checks import (
+    check_at_least,
+    check_batch,
+    check_float,
+    check_in,
+    check_rows,
+    fail,
+    is_binary,
+)
 from vaebook.gaussian import log_normal
 from vaebook.likelihoods import Bernoulli
 
@@ -800,7 +808,7 @@ class BinaryDiffusion(Diffusion):
 
     def _check_data(self, x: Tensor) -> None:
         super()._check_data(x)
-        if not ((x == 0) | (x == 1)).all():
+        if not is_binary(x):
             fail("x", "pixels of 0 and 1 (binarize grey ones)", f"values up to {x.max():.4g}")
 
     def _signal(self, x: Tensor) -> Tensor:

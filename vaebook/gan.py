@@ -249,7 +249,11 @@ def fit_gan(
         order, noise = Generator().manual_seed(seed), Generator(target).manual_seed(seed + 1)
         n_steps = epochs * math.ceil(len(data) / batch_size)
         players = gan.discriminator_network, gan.generator_network
-        optimizers = [torch.optim.Adam(p.parameters(), lr=lr, betas=(0.5, 0.999)) for p in players]
+        fused = target.type != "mps"  # which has no fused Adam
+        optimizers = [
+            torch.optim.Adam(p.parameters(), lr=lr, betas=(0.5, 0.999), fused=fused)
+            for p in players
+        ]
         averaged = average_of(gan.generator_network, ema)
         history, step = History(train={"discriminator": [], "generator": []}), 0
         for _ in progress_bar(range(epochs), "epochs", progress):

@@ -210,7 +210,7 @@ def take_step(run: _Run, batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
     x = run.transform(batch, run.noise)  # grey pixels, say, become a fresh draw of binary ones
 
     # forward: the bound of each datum, from one draw of the noise
-    with torch.autocast(batch.device.type, torch.bfloat16, enabled=run.recipe.mixed):
+    with run.precision():
         bound, terms = run.objective(run.model, x, run.noise, **run.warmup())
     loss = -bound.mean()
     run.check(batch, bound, loss)
@@ -285,6 +285,11 @@ class _Run:
         n_done = self.step - self.epoch * self.steps_per_epoch  # all, if interrupted at the end
         return Batches(self.data, order.split(self.recipe.batch_size)[n_done:])
 
+    def precision(self) -> torch.autocast:
+        """Matrix products in bfloat16 where the recipe is mixed; all else stays in float32."""
+        device = self.data.device.type
+        return torch.autocast(device, torch.bfloat16, enabled=self.recipe.mixed)
+
     def warmup(self) -> dict[str, float]:
         """Return the weight of the divergence at this step, while it rises to its own value."""
         n_rising = self.recipe.kl_warmup * self.n_steps
@@ -324,7 +329,7 @@ class _Run:
         generator = Generator(data.device).manual_seed(0)
         model.eval()
         sums: dict[str, float] = {}
-        with torch.no_grad():
+        with torch.no_grad(), self.precision():
             for batch in data.split(1000):
                 x = self.transform(batch, generator)
                 bound, terms = self.objective(model, x, generator)
@@ -422,7 +427,7 @@ class Batches:
         return len(self.indices)
 
     def __iter__(self) -> Iterator[Tensor]:
-        return (self.data[chosen] for chosen in self.indices)
+        return (self.data.index_select(0, chosen) for chosen in self.indices)
 
 
 def average_of(model: nn.Module, decay: float | None) -> AveragedModel | None:

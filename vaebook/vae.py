@@ -32,6 +32,7 @@ from vaebook._checks import (
     check_rows,
     check_sizes,
     fail,
+    is_binary,
 )
 from vaebook.estimators import log_mean_exp
 from vaebook.gaussian import kl_to_standard_normal, log_normal, reparameterize
@@ -292,7 +293,7 @@ class VAE(nn.Module):
         check_at_least("k", k, 1)
         self._check_data(x)
         binary = isinstance(self.likelihood, Bernoulli | CausalBernoulli)
-        if binary and not torch.all((x == 0) | (x == 1)):
+        if binary and not is_binary(x):
             fail("x", "binary pixels: a Bernoulli VAE gives grey ones no likelihood", "grey pixels")
         samples_at_once = min(k, 50)
         data_at_once = max(1, _ROWS_AT_ONCE // samples_at_once)
@@ -352,8 +353,9 @@ class VAE(nn.Module):
 
     def _check_data(self, x: Tensor, argument: str = "x") -> None:
         check_batch(argument, x)
-        if not isinstance(self.likelihood, Gaussian) and (x.min() < 0 or x.max() > 1):
-            fail(argument, "pixels between 0 and 1", f"values from {x.min():.4g} to {x.max():.4g}")
+        low, high = x.aminmax()
+        if not isinstance(self.likelihood, Gaussian) and (low < 0 or high > 1):
+            fail(argument, "pixels between 0 and 1", f"values from {low:.4g} to {high:.4g}")
 
 
 # Decoded rows held at a time by the estimator: 1,000 x 784 floats stay in the processor's cache.
