@@ -125,39 +125,57 @@ def test_a_failing_notebook_shows_cell_and_traceback(book):
     assert execution.read_records() == {}
 
 
-def test_nbval_compares_with_the_run(tmp_path):
-    """A right number passes; a wrong one, a cell never run and a stale notebook fail."""
+@pytest.fixture
+def copied(tmp_path):
+    """A copy of the tools beside a book, and a way to run Python in it."""
     shutil.copytree(ROOT / "tools", tmp_path / "tools")
     shutil.copy(ROOT / "constraints.txt", tmp_path)
     (tmp_path / "vaebook").mkdir()
     (tmp_path / "book").mkdir()
-    path = tmp_path / "book" / "a.ipynb"
-    tagged = {"tags": ["nbval-check-output"]}
-    book = new_notebook(cells=[new_code_cell("print(2)", metadata=tagged), new_code_cell("x = 1")])
+    shutil.copy(ROOT / "book" / "conftest.py", tmp_path / "book")
 
     def python(*arguments):
-        return subprocess.run(
-            [sys.executable, *arguments], cwd=tmp_path, capture_output=True, text=True
-        ).stdout
+        command = [sys.executable, *arguments]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True).stdout
 
-    def nbval():
-        return python("-m", "pytest", "-p", "tools.nbval_replay", "--nbval-lax", "book")
+    return tmp_path / "book" / "a.ipynb", python
 
-    def compare(printed="2\n", counts=(1, 2)):
-        for count, cell in zip(counts, book.cells, strict=True):
-            cell.execution_count = count
-        book.cells[0].outputs = [new_output("stream", name="stdout", text=printed)]
-        nbformat.write(book, path)
-        return nbval()
 
+RUN = "-c", "from tools.execution import execute; execute()"
+REPLAY = "-m", "pytest", "-p", "tools.nbval_replay", "book/a.ipynb"
+
+
+def test_stored_outputs_are_compared_within_their_tolerances(copied):
+    """With the run that took place, and with a live one of nbval."""
+    path, python = copied
+    metadata = {"tags": ["nbval-check-output"], "vaebook": {"within": {"nats": 0.1}}}
+    book = notebook()
+    for number, stored in enumerate(("2.0 nats", "2.1 nats", "2.2 nats", "2.0 bits"), 1):
+        outputs = [new_output("stream", name="stdout", text=f"{stored}\n")]
+        cell = new_code_cell("print('2.0 nats')", metadata=metadata, outputs=outputs)
+        book.cells.append(cell)
+        cell.execution_count = number
     nbformat.write(book, path)
-    assert "was not run since" in nbval()
-    python("-c", "from tools.execution import execute; execute()")
-    assert "2 passed" in compare()
-    assert "1 failed, 1 passed" in compare(printed="3\n")
-    assert "without having been run" in compare(counts=(1, None))
+    python(*RUN)
+    live = [("-m", "pytest", option, "book/a.ipynb") for option in ("--nbval-lax", "--nbval")]
+    for command in (REPLAY, (*REPLAY, "--nbval-lax"), *live):
+        output = python(*command)
+        assert "2 failed, 2 passed" in output
+        assert "output 1, line 1, number 1: 2.2 is stored, 2.0 is new, within 0.1" in output
+        assert "output 1, line 1: other words" in output
+
+
+def test_a_notebook_that_was_not_run_fails_once(copied):
+    path, python = copied
+    book = notebook("1 + 1", "x = 1")
+    nbformat.write(book, path)
+    python(*RUN)
+    assert python(*REPLAY).count("without having been run. Run `make notebooks`") == 2
     book.cells[1].source = "x = 2"
-    assert "was not run since" in compare()
+    nbformat.write(book, path)
+    output = python(*REPLAY)
+    assert "was not run since" in output
+    assert "1 failed in" in output
 
 
 def test_the_stored_form():
@@ -196,26 +214,23 @@ def test_notebooks_are_stored_in_that_form(name):
 
 
 @pytest.mark.parametrize(
-    ("value", "name", "printed", "changes"),
+    ("printed", "within", "stored"),
     [
-        ("9.9", "measured_seconds", "fast: True", False),
-        ("9.9", "measured_minutes", "fast: True", True),
-        ("9.9", "measured_seconds", "fast: False", True),
+        ("2.1 nats", {"nats": 0.1}, "2.1 nats"),
+        ("2.2 nats", {"nats": 0.1}, "2.0 nats"),
+        ("2.0 bits", 0.1, "2.0 nats"),
+        ("9.9 seconds", {"seconds": "seconds"}, "2.0 nats"),
     ],
-    ids=["another value", "another name", "another verdict"],
+    ids=["within", "beyond", "other words", "other unit"],
 )
-def test_measured_values_alone_rewrite_no_notebook(value, name, printed, changes):
-    def stored(name, value, printed):
-        results = {"scrapbook": {"name": name, "results": {name: value}}}
-        data = {"text/plain": f"{name} = {value}"}
-        cell = new_code_cell("run()", execution_count=1)
-        cell.outputs = [
-            new_output("display_data", data=data, metadata=results),
-            new_output("stream", name="stdout", text=printed),
-        ]
-        return notebooks.compared(to_text(normalise(new_notebook(cells=[cell]))))
-
-    before = stored("measured_seconds", "1.5", "fast: True")
-    after = stored(name, value, printed)
-    before, after = ([line for line in lines if '"id"' not in line] for lines in (before, after))
-    assert (before != after) == changes
+def test_a_run_within_the_tolerances_rewrites_no_notebook(book, printed, within, stored):
+    """Beyond them, it is stored."""
+    notebook_file = book / "a.ipynb"
+    before = notebook("print('2.0 nats')")
+    before.cells[0].execution_count = 1
+    before.cells[0].metadata.vaebook = {"within": within}
+    before.cells[0].outputs = [new_output("stream", name="stdout", text=f"{printed}\n")]
+    nbformat.write(before, notebook_file)
+    jobs, _ = execute()
+    (output,) = notebooks.to_store(jobs["a"]).cells[0].outputs
+    assert output.text == f"{stored}\n"

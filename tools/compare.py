@@ -10,9 +10,10 @@ never means less than one unit of the last printed digit: a value at a rounding 
 way. Seconds and memory are what the machine makes them, so that ``{"seconds": "seconds"}`` or
 ``{"memory": "memory"}`` exempts them; nothing else can be exempt.
 
-What stands at a printed number is looked for from near to far: the words before it or the unit
-behind it; the heading of its column; the beginning of its line. What stands at a recorded value
-(:func:`vaebook.results.record`) is its name, or a pattern such as ``nats_*``.
+What stands at a printed number is looked for from near to far: the words before it; the unit
+behind it; the heading of its column; the beginning of its line, if no other words stand between.
+What stands at a recorded value (:func:`vaebook.results.record`) is its name, or a pattern such as
+``nats_*``.
 """
 
 from __future__ import annotations
@@ -182,16 +183,23 @@ def nearest(
     """Return the key that stands nearest to a printed number."""
 
     def heads(key: str) -> bool:
-        columns = (found.span() for text in headings for found in re.finditer(re.escape(key), text))
+        columns = (found.span() for text in headings for found in as_words(key).finditer(text))
         return any(left < number.end() and number.start() < right for left, right in columns)
 
-    rules: list[Callable[[str], bool]] = [
-        lambda key: key in before or key in behind,
+    has_own_words = number.start() > len(before) and re.search(r"[^\W\d]", before)
+    rules: list[Callable[[str], object]] = [
+        lambda key: as_words(key).search(before),
+        lambda key: as_words(key).search(behind),
         heads,
-        lambda key: number.string.lstrip().startswith(key),
+        lambda key: not has_own_words and as_words(key).match(number.string.lstrip()),
         lambda key: key == ALL,
     ]
     return next((key for rule in rules for key in keys if rule(key)), None)
+
+
+def as_words(key: str) -> re.Pattern[str]:
+    """Return a pattern that finds a key, but not within a longer word."""
+    return re.compile(rf"(?<!\w){re.escape(key)}(?!\w)")
 
 
 def texts(outputs: list[NotebookNode]) -> Iterator[Text]:
