@@ -61,7 +61,7 @@ def check_batch(argument: str, value: Tensor, n_features: int | None = None) -> 
 
 
 def is_binary(value: Tensor) -> bool:
-    """Tell whether all numbers are 0 or 1: no other number is its own square."""
+    """Tell whether finite numbers are all 0 or 1: no others are their own squares."""
     return torch.equal(value.square(), value)
 
 
