@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -84,14 +84,14 @@ def raises(cell: dict[str, Any]) -> bool:
     return "raises-exception" in cell["metadata"].get("tags", [])
 
 
-def tree_checksum(*roots: Path) -> str:
-    """Return the checksum of all files under ``roots``, without caches."""
+def tree_checksum(*roots: Path, skip: Callable[[Path], bool] = lambda file: False) -> str:
+    """Return the checksum of all files under ``roots``, without caches and those to skip."""
     skipped = {"__pycache__", ".ipynb_checkpoints"}
     files = [
         file
         for root in roots
         for file in ([root] if root.is_file() else sorted(root.rglob("*")))
-        if file.is_file() and not skipped.intersection(file.parts)
+        if file.is_file() and not skipped.intersection(file.parts) and not skip(file)
     ]
     return checksum(
         *(part for f in files for part in (f.relative_to(ROOT).as_posix(), f.read_bytes()))

@@ -138,7 +138,7 @@ async def run_all(
     tasks: dict[str, Task],
     records: dict[str, dict[str, Any]],
     progress: Progress,
-    idle: Callable[[], Coroutine[Any, Any, None]] | None,
+    idle: Callable[[float], Coroutine[Any, Any, None]] | None,
 ) -> None:
     """Run the notebooks of `tasks`; the first that fails stops the others."""
     from tools.kernel import run
@@ -153,7 +153,7 @@ async def run_all(
                     waiting.remove(name)
                     running[group.create_task(run(jobs[name], progress))] = name
                 if idle and len(running) < progress.cores:
-                    group.create_task(idle())
+                    group.create_task(idle(progress.left()))
                     idle = None
                 done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
@@ -173,14 +173,15 @@ def write_records(records: dict[str, dict[str, Any]], jobs: dict[str, Job]) -> N
 
 
 def execute(
-    idle: Callable[[], Coroutine[Any, Any, None]] | None = None, afterwards: float = 0.0
+    idle: Callable[[float], Coroutine[Any, Any, None]] | None = None, afterwards: float = 0.0
 ) -> tuple[dict[str, Job], set[str]]:
     """Run what is stale.
 
     Parameters
     ----------
     idle
-        Called once, when a core has nothing to do while notebooks still run.
+        Called once, with the seconds that are left, when a core has nothing to do while
+        notebooks still run.
     afterwards
         The seconds of work that follows, for the time that is left.
 
@@ -209,7 +210,7 @@ def execute(
         progress = Progress(tasks, cores(), memory, afterwards)
         progress.say(
             f"Running {len(stale)} of {len(jobs)} notebooks, {min(cores(), len(stale))} at a time:"
-            f" about {about(progress.left())}"
+            f" about {about(progress.left() + afterwards)}"
         )
         asyncio.run(run_all(jobs, tasks, records, progress, idle))
     write_records(records, jobs)

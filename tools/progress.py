@@ -76,7 +76,7 @@ class Progress:
         sys.stdout.flush()
 
     def left(self) -> float:
-        """Return the seconds until the book is done, at the pace that the run has shown."""
+        """Return the seconds until all notebooks are done, at the pace that the run has shown."""
         expected = sum(self.tasks[name].seconds for name in self.taken)
         pace = sum(self.taken.values()) / expected if expected else 1.0
         now = time.perf_counter()
@@ -86,8 +86,7 @@ class Progress:
             if name not in self.taken
         }
         elapsed = {name: now - start for name, start in self.started.items()}
-        notebooks = simulate(remaining, self.cores, self.memory, elapsed)
-        return notebooks + pace * self.afterwards
+        return simulate(remaining, self.cores, self.memory, elapsed)
 
     def show(self) -> None:
         """Refresh the line, or print one if the last was some time ago."""
@@ -95,7 +94,8 @@ class Progress:
         if now - self._said < (SECONDS_BETWEEN_LINES if self._bar.disable else 1.0):
             return
         self._said = now
-        line = f"about {about(self.left())} left; running {', '.join(self._cells.values())}"
+        left, running = about(self.left() + self.afterwards), ", ".join(self._cells.values())
+        line = f"about {left} left; running {running}"
         if self._bar.disable:
             self.say(f"  {len(self.taken)} of {len(self.tasks)} done, {line}")
         else:

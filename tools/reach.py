@@ -38,17 +38,17 @@ class Unreadable(Exception):
     """Code whose dependencies cannot be read off it."""
 
 
-def imports(tree: ast.AST, package: str = "") -> Iterator[tuple[str, str, str]]:
-    """Yield for each import below `tree`: the name that it binds, to what, and all it imports.
+def imports(nodes: Iterable[ast.AST], package: str = "") -> Iterator[tuple[str, str, str]]:
+    """Yield for each import among `nodes`: the name that it binds, to what, and all it imports.
 
     Parameters
     ----------
-    tree
-        Python code.
+    nodes
+        Of Python code.
     package
         The package that relative imports start from.
     """
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Import):
             for alias in node.names:
                 first = alias.name.split(".")[0]
@@ -66,10 +66,10 @@ def imported_module(node: ast.ImportFrom, package: str) -> str:
     return ".".join([*parents, *([node.module] if node.module else [])])
 
 
-def chains(tree: ast.AST) -> Iterator[Chain]:
+def chains(nodes: Iterable[ast.AST]) -> Iterator[Chain]:
     """Yield each name with the attributes taken of it: ``a.b.c`` as ``("a", "b", "c")``."""
     seen: set[ast.AST] = set()
-    for node in ast.walk(tree):
+    for node in nodes:
         attributes: list[str] = []
         while isinstance(node, ast.Attribute) and node not in seen:
             seen.add(node)
@@ -80,9 +80,9 @@ def chains(tree: ast.AST) -> Iterator[Chain]:
             yield node.id, *reversed(attributes)
 
 
-def check_readable(tree: ast.AST) -> None:
+def check_readable(nodes: Iterable[ast.AST]) -> None:
     """Raise `Unreadable` if the code finds or shows other code in a way that has no name."""
-    for node in ast.walk(tree):
+    for node in nodes:
         names: list[str | None] = []
         match node:
             case ast.Name(id=name) if name in BUILTINS:
@@ -146,7 +146,7 @@ def is_wrapper(statement: ast.stmt) -> bool:
     """Tell whether a function, used as a decorator, only wraps what it decorates."""
     match statement:
         case ast.FunctionDef(body=[ast.FunctionDef() as inner, ast.Return(ast.Name(id=given))]):
-            called = {next(chains(function))[-1] for function in called_on_import(inner)}
+            called = {next(chains(ast.walk(function)))[-1] for function in called_on_import(inner)}
             return inner.name == given and called <= {"wraps"}
     return False
 
@@ -168,13 +168,14 @@ class Module:
 
     def __init__(self, name: str, package: str, source: str) -> None:
         tree = without_docstrings(ast.parse(source, name))
+        nodes = list(ast.walk(tree))
         self.name, self.package, self.tree = name, package, tree
         self.imports: dict[str, set[str]] = defaultdict(set)
         self.definitions: dict[str, list[ast.stmt]] = defaultdict(list)
         self.effects: list[ast.stmt] = []
-        for alias, target, _ in imports(tree, package):
+        for alias, target, _ in imports(nodes, package):
             self.imports[alias].add(target)
-        self._mentioned = {chain[0] for chain in chains(tree)}
+        self._mentioned = {chain[0] for chain in chains(nodes)}
         self._wrappers = {s.name for s in tree.body if isinstance(s, Function) and is_wrapper(s)}
         self._own = {name for statement in tree.body for name in named(statement)}
         for statement in tree.body:
@@ -193,7 +194,7 @@ class Module:
         else:
             modules = [alias.name for alias in statement.names]
         self.effects.append(ast.Import([ast.alias(module) for module in modules]))
-        for alias, target, _ in imports(statement, package):
+        for alias, target, _ in imports([statement], package):
             one = ast.Import([ast.alias(target, alias)])
             if alias in self._mentioned:
                 self.definitions[alias].append(one)
@@ -211,7 +212,7 @@ class Module:
 
     def _is_pure(self, called: ast.expr) -> bool:
         function = called.func if isinstance(called, ast.Call) else called
-        first, *attributes = next(chains(function), ("",))
+        first, *attributes = next(chains(ast.walk(function)), ("",))
         if first in self._wrappers and not attributes:
             return True
         ours = any(target.split(".")[0] == "vaebook" for target in self.imports.get(first, ()))
@@ -301,10 +302,11 @@ class Package:
         """Return what the statements mention, as pairs of a module and a name in it."""
         found: set[Place] = set()
         for statement in statements:
-            check_readable(statement)
-            for _, _, imported in imports(statement, module.package):
+            nodes = list(ast.walk(statement))
+            check_readable(nodes)
+            for _, _, imported in imports(nodes, module.package):
                 found.update(self._resolve(imported.split("."), is_value=False))
-            for first, *attributes in chains(statement):
+            for first, *attributes in chains(nodes):
                 if module.name and first in module.definitions:
                     found.add((module.name, first))
                 for target in module.imports.get(first, ()):

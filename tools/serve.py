@@ -6,7 +6,7 @@ import functools
 import http.server
 from contextlib import suppress
 
-from tools.build import HTML
+from tools.build import PAGE
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
@@ -18,7 +18,7 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
 def main() -> None:
     """Print the address and serve."""
-    handler = functools.partial(Handler, directory=str(HTML))
+    handler = functools.partial(Handler, directory=str(PAGE.parent))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         print(f"The book: http://127.0.0.1:{server.server_port}/  (Ctrl+C stops)", flush=True)
         with suppress(KeyboardInterrupt):

@@ -45,7 +45,7 @@ class Book:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(textwrap.dedent(text), encoding="utf-8")
 
-    def write_notebook(self, name, *cells):
+    def write_notebook(self, name, *cells, **more):
         """Write cells: text is prose, a dictionary is what a removed code cell records."""
         written = []
         for cell in cells:
@@ -61,7 +61,7 @@ class Book:
             code = {"cell_type": "code", "source": source, "metadata": {"tags": ["remove-cell"]}}
             written.append({**code, "execution_count": 1, "outputs": [output]})
         kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-        metadata = {"kernelspec": kernel, "language_info": {"name": "python"}}
+        metadata = {"kernelspec": kernel, "language_info": {"name": "python"}, **more}
         notebook = {"cells": written, "metadata": metadata, "nbformat": 4, "nbformat_minor": 4}
         self.write(name, json.dumps(notebook))
 

@@ -23,13 +23,31 @@ def cells(page):
 def test_without_a_run_the_page_says_so(book):
     assert book.build() == ""
     assert "The times are missing" in book.page("status.html")
-    assert cells(book.page("status.html")) == ["Chapter", *["–"] * 3, *"11010"]
+    assert cells(book.page("status.html")) == ["Chapter", "–", "–", *"11010"]
 
 
 def test_the_table_follows_the_run(book):
     book.build()
-    run = {"seconds": 12.3, "peak_rss_bytes": 5 * 2**20, "threads": 2}
+    run = {"seconds": 12.3, "peak_rss_bytes": 5 * 2**20}
     book.write("_build/execution.json", json.dumps({"chapter": run}))
     assert book.build() == ""
     assert "The times are missing" not in book.page("status.html")
-    assert cells(book.page("status.html")) == ["Chapter", "12", "5", "2", *"11010"]
+    times, row = ["All notebooks (s)", *["12"] * 4], ["Chapter", "12", "5", *"11010"]
+    assert cells(book.page("status.html")) == times + row
+
+
+def test_more_cores_shorten_the_run_down_to_the_longest_chain(book):
+    """Eight notebooks of 10 s, two of which wait for one another, and one of 12 s."""
+    names = [f"chapter_{i}" for i in range(8)]
+    contents = "\n".join(["chapter", *names, "equations", "status"])
+    book.write("index.md", f"# Book\n\n```{{toctree}}\n{contents}\n```\n")
+    for name in names:
+        after = {"after": ["chapter_0"]} if name == "chapter_1" else {}
+        book.write_notebook(f"{name}.ipynb", f"# {name}", vaebook=after)
+    run = {"seconds": 10.0, "peak_rss_bytes": 2**20}
+    times = dict.fromkeys(names, run) | {"chapter": run | {"seconds": 12.0}}
+    book.write("_build/execution.json", json.dumps(times))
+    assert book.build() == ""
+    page = book.page("status.html")
+    assert "chapter_0 → chapter_1, 20 s" in page
+    assert cells(page)[:5] == ["All notebooks (s)", "50", "30", "20", "20"]

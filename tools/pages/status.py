@@ -1,4 +1,7 @@
-"""Sphinx extension: what the last run of each notebook took, and what is checked in it."""
+"""Sphinx extension: what the last run of each notebook took, and what is checked in it.
+
+From the same times it works out how long all notebooks take on machines with more cores.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util.docutils import SphinxDirective
 
 from tools.pages.equations import reading_order
+from tools.schedule import Task, chains, seconds, simulate
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -21,13 +25,13 @@ COLUMNS = (
     "Chapter",
     "Run time (s)",
     "Peak memory (MiB)",
-    "Threads",
     "Statements bound to a test",
     "Definitions",
     "Outputs compared",
     "Numbers recorded for the text",
     "Figures with alt text",
 )
+CORES = (2, 4, 8, 16)
 
 
 class status_table(nodes.General, nodes.Element):
@@ -73,26 +77,56 @@ class FillStatus(SphinxPostTransform):
             times = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
             missing = "The times are missing: these pages were built without running the notebooks."
             table = _table(COLUMNS, list(self._rows(times)))
-            node.replace_self([table] if times else [nodes.paragraph("", missing), table])
+            before = self._schedule(times) if times else [nodes.paragraph("", missing)]
+            node.replace_self([*before, table])
 
-    def _rows(self, times: dict[str, dict[str, Any]]) -> Iterator[list[str]]:
+    def _schedule(self, times: dict[str, dict[str, Any]]) -> list[nodes.Node]:
+        """Return a table of what all notebooks take together, and what bounds it from below."""
+        tasks, titles = {}, {}
+        for docname, notebook, run in self._notebooks(times):
+            if run:
+                after = tuple(notebook["metadata"].get("vaebook", {}).get("after", ()))
+                name = _name(docname)
+                tasks[name] = Task(run["seconds"], run["peak_rss_bytes"], after)
+                titles[name] = self.env.titles[docname].astext()
+        longest = max(chains(tasks).values(), key=lambda names: seconds(tasks, names))
+        text = (
+            "Each notebook runs on one core. On more cores, all of them together take, by these "
+            "times, at least as long as the longest chain of notebooks that wait for one another: "
+            f"{' → '.join(titles[name] for name in longest)}, {seconds(tasks, longest):.0f} s."
+        )
+        walls = [f"{simulate(tasks, cores):.0f}" for cores in CORES]
+        head = ("Cores", *map(str, CORES))
+        return [nodes.paragraph("", text), _table(head, [["All notebooks (s)", *walls]])]
+
+    def _notebooks(
+        self, times: dict[str, dict[str, Any]]
+    ) -> Iterator[tuple[str, dict[str, Any], dict[str, Any] | None]]:
+        """Yield each page that is a notebook, what its file holds, and its last run."""
         for docname in reading_order(self.env):
             source = Path(self.env.doc2path(docname))
-            if source.suffix != ".ipynb":
-                continue
-            name = docname.removeprefix("book/")
-            run = times.get(name)
+            if source.suffix == ".ipynb":
+                notebook = json.loads(source.read_text(encoding="utf-8"))
+                yield docname, notebook, times.get(_name(docname))
+
+    def _rows(self, times: dict[str, dict[str, Any]]) -> Iterator[list[str]]:
+        for docname, notebook, run in self._notebooks(times):
             taken = (
-                [f"{run['seconds']:.0f}", f"{run['peak_rss_bytes'] / 2**20:.0f}", run["threads"]]
+                [f"{run['seconds']:.0f}", f"{run['peak_rss_bytes'] / 2**20:.0f}"]
                 if run
-                else ["–"] * 3
+                else ["–"] * 2
             )
             metadata = self.env.metadata[docname]
             statements = [equation.is_statement for equation in metadata["equations"]]
-            compared, figures = counts(json.loads(source.read_text(encoding="utf-8")))
+            compared, figures = counts(notebook)
             checks = [sum(statements), len(statements) - sum(statements), compared]
             row = [*taken, *checks, len(metadata["results"]), figures]
             yield [self.env.titles[docname].astext(), *map(str, row)]
+
+
+def _name(docname: str) -> str:
+    """Return a notebook's name in the record of the run."""
+    return docname.removeprefix("book/")
 
 
 def _table(head: tuple[str, ...], rows: list[list[str]]) -> nodes.table:
