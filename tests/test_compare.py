@@ -124,6 +124,7 @@ def test_recorded_values_are_compared_by_name():
     assert not differences(stored, recorded(nats_a="85.0", fit_seconds="120").outputs)
     (message,) = differences(stored, recorded(nats_a="85.1", fit_seconds="9").outputs)
     assert "recorded nats_a, number 1: 84.7 is stored, 85.1 is new, within 0.3" in message
+    assert not differences(stored, recorded(fit_seconds="9", nats_a="84.7").outputs)
     (message,) = differences(stored, recorded(nats_a="84.7").outputs)
     assert "other outputs than stored" in message
     assert "recorded fit_seconds" in message

@@ -211,10 +211,10 @@ def texts(outputs: list[NotebookNode]) -> Iterator[Text]:
         elif output.output_type == "error":
             yield Text(place, f"{output.ename}: {output.evalue}")
         elif results := output.metadata.get("scrapbook", {}).get("results"):
-            for name, shown in results.items():
+            for name, shown in sorted(results.items()):
                 yield Text(f"recorded {name}", shown, name)
         else:
-            for kind, shown in output.data.items():
+            for kind, shown in sorted(output.data.items()):
                 yield Text(f"{place}, {kind}", str(shown))
 
 

@@ -50,7 +50,7 @@ OLDER_PROCESSOR = {
 # Environment, and code to run first.
 SETTINGS: dict[str, tuple[dict[str, str], str]] = {
     "again": ({"OMP_NUM_THREADS": "1"}, ""),
-    "two threads": ({"OMP_NUM_THREADS": "2"}, ""),
+    "two threads": ({"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "PASSIVE"}, ""),
     "AVX2, float32": (
         {"OMP_NUM_THREADS": "1", **OLDER_PROCESSOR},
         "import torch; torch.cpu.get_capabilities = dict  # none: no bfloat16",
