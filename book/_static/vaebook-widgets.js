@@ -3,6 +3,7 @@
 // A cell writes <div class="vaebook-static" data-esm="ID"> with a .vaebook-slot (the text shown
 // without JavaScript) and its state as JSON, and the module's source in
 // <script type="text/plain" id="ID">. The module is the one that anywidget runs with a kernel.
+// A large state lies in a script of its own (data-source), which stores it under data-key.
 "use strict";
 (function () {
   const modules = new Map();
@@ -16,6 +17,18 @@
       modules.set(id, import(url).finally(() => URL.revokeObjectURL(url)));
     }
     return modules.get(id);
+  }
+
+  function readState(holder) {
+    const { key, source } = holder.dataset;
+    if (!source) return JSON.parse(holder.textContent);
+    return new Promise((resolve, reject) => {
+      const script = document.createElement("script");
+      script.onload = () => resolve(window.vaebookStates[key]);
+      script.onerror = () => reject(new Error(`${source} did not load`));
+      script.src = source;
+      document.head.append(script);
+    });
   }
 
   // The part of anywidget's model that a figure needs: a value changes, listeners hear of it.
@@ -46,7 +59,7 @@
     const slot = figure.querySelector(".vaebook-slot");
     const fallback = [...slot.childNodes];
     try {
-      const state = JSON.parse(figure.querySelector('script[type="application/json"]').textContent);
+      const state = await readState(figure.querySelector('script[type="application/json"]'));
       const { default: widget } = await load(figure.dataset.esm);
       const model = createModel(state);
       slot.replaceChildren();
@@ -60,5 +73,16 @@
     }
   }
 
-  document.querySelectorAll(".vaebook-static").forEach(start);
+  // A figure whose state is large waits until it is less than a screen away.
+  const near = new IntersectionObserver((entries) => {
+    for (const { isIntersecting, target } of entries) {
+      if (!isIntersecting) continue;
+      near.unobserve(target);
+      start(target);
+    }
+  }, { rootMargin: "100%" });
+  for (const figure of document.querySelectorAll(".vaebook-static")) {
+    if (figure.querySelector("[data-source]")) near.observe(figure);
+    else start(figure);
+  }
 })();

@@ -3,8 +3,8 @@
 (function () {
   // A box that scrolls sideways must be reachable by keyboard, and one that does not must not.
   const scrollers =
-    "article pre, article mjx-container[display='true'], article .pst-scrollable-table-container, " +
-    "article .cell_output .text_html, article div.math";
+    "article pre, article .katex-display, article .pst-scrollable-table-container, " +
+    "article .cell_output .text_html";
 
   // Fade the edge behind which there is more.
   function markMore(box) {
@@ -36,11 +36,7 @@
   window.addEventListener("resize", markSoon);
   document.addEventListener("toggle", markSoon, true);
   document.addEventListener("click", markSoon);
-  window.addEventListener("load", () => {
-    markScrollers();
-    const typeset = window.MathJax?.startup?.promise;
-    if (typeset) typeset.then(markSoon);
-  });
+  window.addEventListener("load", markScrollers);
 
   // A preview closes with Escape, wherever the focus is.
   document.addEventListener("keydown", (event) => {

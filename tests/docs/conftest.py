@@ -12,6 +12,7 @@ CONFIGURATION = """
 extensions = ["myst_nb", "tools.pages"]
 myst_enable_extensions = ["amsmath", "dollarmath"]
 myst_dmath_double_inline = True
+html_math_renderer = "katex"
 nb_execution_mode = "off"
 numfig = True
 html_sourcelink_suffix = ""
@@ -85,6 +86,6 @@ def book(tmp_path):
     book = Book(tmp_path / "book")
     book.write("index.md", INDEX)
     book.write("chapter.md", "# Chapter\n\n$$1 + 1 = 2$$ (eq-sum)\n\n$$a := 1$$ (def-a)\n")
-    book.write("equations.md", "# Equations\n\n```{equation-index}\n```\n")
+    book.write("equations.md", "# Equations\n\n```{equation-index} chapter\n```\n")
     book.write("tests/test_sum.py", GOOD_TEST)
     return book

@@ -1,17 +1,17 @@
-"""Chapters to come, words in Chinese, and the roles that a screen reader meets."""
+"""Links to chapters, words in Chinese, and the roles that a screen reader meets."""
 
 import pytest
 
 
 @pytest.fixture
 def book(book):
-    """One page that names a chapter that exists, one to come, and a Chinese word."""
+    """A page that names two chapters, in a folder and from it, and a Chinese word."""
     book.write(
         "index.md",
         """\
         # Book
 
-        {chapter}`Here <part/one>` and {chapter}`Later <part/two>`, in Chinese {zh}`散度`.
+        {chapter}`Here <part/one>`, in Chinese {zh}`散度`.
 
         ```{toctree}
         chapter
@@ -24,17 +24,16 @@ def book(book):
     return book
 
 
-def test_a_chapter_is_a_link_once_it_exists(book):
+def test_a_chapter_is_a_link(book):
     assert book.build() == ""
-    page = book.page("index.html")
-    assert '<a class="reference internal" href="part/one.html"><span' in page
-    assert 'Later</span> <span class="vb-in-preparation">in preparation</span>' in page
+    assert '<a class="reference internal" href="part/one.html"><span' in book.page("index.html")
     assert 'href="../chapter.html"' in book.page("part/one.html")
-    book.write("part/two.md", "# Two\n")
-    book.write("index.md", "# Book\n\n{chapter}`Later <part/two>`\n\n```{toctree}\npart/two\n```\n")
-    book.build()
-    assert 'href="part/two.html"' in book.page("index.html")
-    assert "in preparation" not in book.page("index.html")
+
+
+def test_a_chapter_that_is_not_there_warns_its_author(book):
+    book.write("part/one.md", "# One\n\nSee {chapter}`the first <chapter>`.\n")
+    warnings = book.build()
+    assert "part/one.md:3: WARNING: unknown document: 'chapter'" in warnings
 
 
 def test_chinese_words_name_their_language(book):

@@ -27,12 +27,14 @@ AXE_OPTIONS = {
     "light": "{preload: false, resultTypes: ['violations']}",
     "dark": "{preload: false, resultTypes: ['violations'], runOnly: ['cat.color']}",
 }
-# A page is settled when mathematics is typeset and the live figures have started.
+# A page is settled when the live figures have started, each of which waits for the reader to come.
 SETTLED = """async () => {
-  if (document.querySelector(".math") && window.MathJax) await MathJax.startup.promise;
-  const live = [...document.querySelectorAll(".vaebook-static")];
-  for (let i = 0; i < 100 && live.some((figure) => !figure.dataset.state); i++)
-    await new Promise((resume) => setTimeout(resume, 50));
+  for (const figure of document.querySelectorAll(".vaebook-static")) {
+    figure.scrollIntoView({ behavior: "instant" });
+    for (let i = 0; i < 100 && !figure.dataset.state; i++)
+      await new Promise((resume) => setTimeout(resume, 50));
+    scrollTo({ top: 0, behavior: "instant" });
+  }
   await document.fonts.ready;
   await new Promise((resume) => setTimeout(resume, 150));
 }"""

@@ -112,7 +112,7 @@ def test_preview_opens_on_focus_and_closes(
     link.focus()
     preview = reader.locator(".tippy-box")
     expect(preview).to_be_visible()
-    assert len(preview.inner_text().strip()) > 10 or preview.locator("mjx-container").count()
+    assert len(preview.inner_text().strip()) > 10 or preview.locator(".katex").count()
     reader.keyboard.press("Escape")
     expect(preview).to_have_count(0)
 

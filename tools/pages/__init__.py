@@ -1,4 +1,4 @@
-"""The book's own Sphinx extensions: equations bound to tests, recorded numbers, status.
+"""The book's own Sphinx extensions: set mathematics, equations bound to tests, results, status.
 
 Nothing here is needed, or imported, when a notebook runs. The editable install puts the project's
 folder on Python's path, so that a plain ``sphinx-build`` finds them too.
@@ -12,8 +12,14 @@ if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
 
+EXTENSIONS = (
+    *("page", "typeset", "icons", "images", "live"),  # how a page looks
+    *("equations", "results", "downloads", "status"),  # what it says
+)
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register all of them."""
-    for name in ("page", "equations", "results", "downloads", "status"):
+    for name in EXTENSIONS:
         app.setup_extension(f"{__name__}.{name}")
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from docutils import nodes
 from sphinx import addnodes
+from sphinx.environment.collectors.toctree import TocTreeCollector
 from sphinx.transforms.post_transforms import SphinxPostTransform
-from sphinx.util import logging
+from sphinx.util import docname_join, logging
 from sphinx.util.docutils import SphinxDirective
 
 from tools import mutants
@@ -34,13 +35,17 @@ UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # MyST's label 
 
 @dataclass(frozen=True)
 class Equation:
-    """A displayed equation: its label (empty if it has none), LaTeX and place."""
+    """A displayed equation: its label (empty if it has none), LaTeX and place.
+
+    The section is the id and the title of the part of the chapter in which the equation stands.
+    """
 
     label: str
     latex: str
     nowrap: bool
     docname: str
     line: int | None
+    section: tuple[str, str]
 
     @property
     def is_statement(self) -> bool:
@@ -49,26 +54,47 @@ class Equation:
 
 
 class equation_index(nodes.General, nodes.Element):
-    """Stands for the list of all equations until every page is read."""
+    """Stands for the list of a chapter's equations until every page is read."""
 
 
 class EquationIndex(SphinxDirective):
-    """``{equation-index}``: all equations in reading order, and what checks each of them."""
+    """``{equation-index} ../folder/chapter``: a chapter's equations, and what checks each."""
+
+    required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
         """Mark the place, and the page on which it is."""
-        self.env.metadata[self.env.docname]["equation-index"] = True
-        return [equation_index()]
+        chapter = docname_join(self.env.docname, self.arguments[0])
+        self.env.metadata[self.env.docname]["equation-index"] = chapter
+        return [equation_index(chapter=chapter)]
 
 
 def collect(app: Sphinx, doctree: nodes.document) -> None:
     """Note the displayed equations of one page, except those of the package's docstrings."""
     docname = app.env.docname
     app.env.metadata[docname]["equations"] = [
-        Equation(_label(node), node.astext(), node.get("nowrap", False), docname, node.line)
+        Equation(
+            _label(node),
+            node.astext(),
+            node.get("nowrap", False),
+            docname,
+            node.line,
+            _section(node),
+        )
         for node in doctree.findall(nodes.math_block)
         if "docstring of" not in (node.source or "")
     ]
+
+
+def _section(node: nodes.Node) -> tuple[str, str]:
+    """Return id and title of the section just below the page's title, or of the page itself."""
+    sections = []
+    while node.parent is not None:
+        node = node.parent
+        if isinstance(node, nodes.section):
+            sections.append(node)
+    section = sections[-2:][0] if sections else None
+    return (section["ids"][0], section[0].astext()) if section else ("", "")
 
 
 def _label(node: nodes.math_block) -> str:
@@ -114,16 +140,44 @@ def check(app: Sphinx, env: BuildEnvironment) -> list[str]:
         elif not places[binding.label].is_statement:
             message = f"{binding.name} is bound to {binding.label}, a definition: rename it to eq-…"
             logger.warning(message, location=f"{binding.path}:{binding.line}")
-    index = [page for page in env.found_docs if env.metadata[page].get("equation-index")]
+    index = {
+        chapter: page
+        for page in env.found_docs
+        if (chapter := env.metadata[page].get("equation-index"))
+    }
+    for chapter in sorted({equation.docname for equation in equations} - set(index)):
+        if index:
+            message = f"no page lists its equations: add one with {{equation-index}} {chapter}"
+            logger.warning(message, location=chapter)
+    for chapter, page in index.items():
+        _list_contents(app, page, env.metadata[chapter].get("equations", []))
     env.vaebook_bindings = found.bindings  # type: ignore[attr-defined]
-    env.vaebook_index = index[0] if index else None  # type: ignore[attr-defined]
-    for page in index:  # its equations come after MathJax asks which pages have any
-        env.get_domain("math").data["has_equations"][page] = bool(equations)
+    env.vaebook_index = index  # type: ignore[attr-defined]
     state = hashlib.sha256(repr((equations, found, index, _errors(app))).encode()).hexdigest()
     if state == getattr(env, "vaebook_state", None):
         return []
     env.vaebook_state = state  # type: ignore[attr-defined]
-    return sorted({equation.docname for equation in equations} | set(index))
+    return sorted({equation.docname for equation in equations} | set(index.values()))
+
+
+def _list_contents(app: Sphinx, page: str, equations: list[Equation]) -> None:
+    """Enter the sections that an index will have into its page's table of contents."""
+    doctree = app.env.get_doctree(page)
+    for node in list(doctree.findall(equation_index)):
+        node.replace_self([_headed(section) for section in _sections(equations)])
+    app.env.temp_data["docname"] = page
+    TocTreeCollector().process_doc(app, doctree)
+    del app.env.temp_data["docname"]
+
+
+def _sections(equations: list[Equation]) -> list[tuple[str, str]]:
+    return list(dict.fromkeys(equation.section for equation in equations if equation.label))
+
+
+def _headed(section: tuple[str, str], *title: nodes.Node) -> nodes.section:
+    anchor, text = section
+    heading = nodes.title("", text, *(title or [nodes.Text(text)]))
+    return nodes.section("", heading, ids=[f"in-{anchor}"])
 
 
 def _problem(equation: Equation, places: dict[str, Equation], bound: set[str]) -> str | None:
@@ -154,14 +208,14 @@ class ShowChecks(SphinxPostTransform):
 
     def run(self, **kwargs: Any) -> None:
         """Change one page, just before it is written."""
-        index = getattr(self.env, "vaebook_index", None)
+        index = getattr(self.env, "vaebook_index", {}).get(self.env.docname)
         if self.app.builder.format == "html" and index is not None:
             for node in list(self.document.findall(nodes.math_block)):
                 label = node.get("label") or ""
                 if label.startswith("eq-"):
                     node.parent.insert(node.parent.index(node) + 1, self._mark(label, index))
         for node in list(self.document.findall(equation_index)):
-            node.replace_self(self._index())
+            node.replace_self(self._index(node["chapter"]))
 
     def _mark(self, label: str, index: str) -> nodes.Element:
         uri = self.app.builder.get_relative_uri(self.env.docname, index) + f"#check-{label}"
@@ -169,41 +223,38 @@ class ShowChecks(SphinxPostTransform):
         link += nodes.inline("", f" by a test: {label}", classes=["visually-hidden"])
         return nodes.paragraph("", "", link, classes=["equation-check"])
 
-    def _index(self) -> list[nodes.Node]:
+    def _index(self, chapter: str) -> list[nodes.Node]:
         bindings: dict[str, list[Binding]] = {}
         for binding in self.env.vaebook_bindings:  # type: ignore[attr-defined]
             bindings.setdefault(binding.label, []).append(binding)
-        chapters: dict[str, nodes.section] = {}
+        equations = self.env.metadata[chapter].get("equations", [])
+        uri = self.app.builder.get_relative_uri(self.env.docname, chapter)
         errors = _errors(self.app)
-        for equation in all_equations(self.env):
-            if not equation.label:
-                continue
-            if equation.docname not in chapters:
-                chapters[equation.docname] = self._chapter(equation.docname)
-            chapters[equation.docname] += self._entry(
-                equation, bindings.get(equation.label, []), errors.get(equation.label, [])
-            )
-        return list(chapters.values())
-
-    def _chapter(self, docname: str) -> nodes.section:
-        uri = self.app.builder.get_relative_uri(self.env.docname, docname)
-        name = self.env.titles[docname].astext()
-        title = nodes.title("", "", nodes.reference("", name, refuri=uri, internal=True))
-        return nodes.section("", title, ids=[nodes.make_id(f"equations-{docname}")])
+        sections = {}
+        for section in _sections(equations):
+            anchor, text = section
+            link = nodes.reference("", text, refuri=f"{uri}#{anchor}", internal=True)
+            sections[section] = _headed(section, link)
+        for equation in equations:
+            if equation.label:
+                checks = bindings.get(equation.label, [])
+                entry = self._entry(equation, checks, errors.get(equation.label, []))
+                sections[equation.section] += entry
+        return list(sections.values())
 
     def _entry(
         self, equation: Equation, bindings: list[Binding], errors: list[str]
     ) -> nodes.Element:
         link = addnodes.pending_xref(
             "",
-            nodes.inline("", "equation"),
+            nodes.literal("", equation.label),  # replaced by the number
             refdomain="math",
             reftype="eq",
             reftarget=equation.label,
             refdoc=self.env.docname,
             refwarn=True,
         )
-        heading = nodes.paragraph("", "", nodes.strong("", equation.label), nodes.Text(" "), link)
+        heading = nodes.paragraph("", "", nodes.Text("Equation "), link)
         formula = nodes.math_block(
             equation.latex, equation.latex, nowrap=equation.nowrap, number=None, label=None
         )

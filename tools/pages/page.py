@@ -1,47 +1,32 @@
-"""The page itself: chapters to come, words in another language, citations that can be read out."""
+"""The page itself: links to chapters, words in another language, what HTML leaves unsaid."""
 
 from __future__ import annotations
 
 import html
-import posixpath
 import re
 from typing import TYPE_CHECKING, Any
 
 from docutils import nodes
-from sphinx import addnodes
-from sphinx.util.docutils import ReferenceRole, SphinxRole
+from sphinx.roles import XRefRole
+from sphinx.util.docutils import SphinxRole
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
 
-class ChapterRole(ReferenceRole):
-    """Link to a chapter of the book, or say that it is in preparation.
+class ChapterRole(XRefRole):
+    """Link to a page of the book: ``{chapter}`Title <../folder/name>```.
 
-    ``{chapter}`Title <folder/name>``` names a chapter relative to the page it stands on. The
-    role becomes a link in the build that first contains the chapter, and nobody edits the
-    table of contents for that.
+    It is ``{doc}`` under the name that the text uses: the path is relative to the page on which
+    the link stands, and one that leads nowhere is a warning.
     """
 
-    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
-        """Return the link, or the title followed by a note."""
-        folder = posixpath.dirname(self.env.docname)
-        target = posixpath.normpath(posixpath.join(folder, self.target))
-        if target in self.env.found_docs:
-            link = addnodes.pending_xref(
-                "",
-                nodes.inline("", self.title),
-                refdomain="std",
-                reftype="doc",
-                reftarget="/" + target,
-                refdoc=self.env.docname,
-                refexplicit=True,
-                refwarn=True,
-            )
-            self.set_source_info(link)
-            return [link], []
-        note = nodes.inline("", "in preparation", classes=["vb-in-preparation"])
-        return [nodes.inline("", self.title), nodes.Text(" "), note], []
+    def process_link(
+        self, env: Any, refnode: Any, has_explicit_title: bool, title: str, target: str
+    ) -> tuple[str, str]:
+        """Make it a reference to a document."""
+        refnode["refdomain"], refnode["reftype"] = "std", "doc"
+        return title, target
 
 
 class language_span(nodes.inline):
@@ -94,7 +79,7 @@ def _skip_foreign_members(
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the roles, and the corrections of the reference and of the HTML."""
-    app.add_role("chapter", ChapterRole())
+    app.add_role("chapter", ChapterRole(innernodeclass=nodes.inline, warn_dangling=True))
     app.add_role("zh", ChineseRole())
     app.add_node(
         language_span,
