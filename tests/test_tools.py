@@ -9,9 +9,10 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from tools import dependencies, execution, notebooks
+from tools import dependencies, execution, notebooks, progress, schedule
 from tools.dependencies import ROOT
 from tools.normalise import normalise, to_text
+from tools.schedule import Task
 
 
 def notebook(*sources, **metadata):
@@ -47,10 +48,10 @@ def project(tmp_path, monkeypatch):
 )
 def test_a_change_that_matters_makes_outputs_stale(project, file):
     """An imported module, one that it imports in turn, the data and the locked versions count."""
-    book = notebook("from vaebook import model", "%matplotlib inline\nmodel.f()")
+    book = notebook("from vaebook import model", "model.f()")
     before = key(book)
     path = project / "vaebook" / file
-    path.write_bytes(path.read_bytes() + b"# changed\n")
+    path.write_bytes(path.read_bytes() + b"\nprint()\n")
     assert key(book) != before
 
 
@@ -61,6 +62,137 @@ def test_a_change_elsewhere_keeps_outputs(project, file):
     before = key(book)
     (project / "vaebook" / file).write_text("changed = True\n")
     assert key(book) == before
+
+
+PACKAGE_FILES = {
+    "_checks.py": "def fail(name):\n    raise ValueError(name)\n",
+    "gaussian.py": '"""Gaussians."""\nLOG_2PI = 1.8\ndef log_normal(x):\n    return x + LOG_2PI\n',
+    "figures.py": '''
+"""Figures."""
+import functools
+from vaebook._checks import fail
+
+WIDTH = 5.2
+
+def in_style(draw):
+    """Decorate."""
+    @functools.wraps(draw)
+    def styled(*args):
+        return draw(*args)
+    return styled
+
+@in_style
+def curve(x, scale=1):
+    """Draw a curve."""
+    return x * scale * WIDTH
+
+@in_style
+def box(x):
+    return fail("x") if x < 0 else x
+''',
+    "vae.py": """
+from dataclasses import dataclass
+from vaebook.gaussian import log_normal
+
+@dataclass
+class VAE:
+    width: int = 2
+
+    def elbo(self):
+        return log_normal(1)
+
+    def sample(self):
+        return 1
+""",
+    "live.py": """
+from importlib.resources import files
+from vaebook import figures
+
+def explorer():
+    return (files("vaebook") / "explorer.js").read_text()
+
+def picture(name):
+    return getattr(figures, name)
+""",
+    "explorer.js": "show()\n",
+}
+CHAPTERS = {
+    "curve": "from vaebook import figures\nfigures.curve(1)",
+    "box": "from vaebook.figures import box\nbox(1)",
+    "vae": "from vaebook.vae import VAE\nVAE().elbo()",
+    "live": "from vaebook import live\nlive.explorer()",
+    "picture": "from vaebook import live\nlive.picture('box')",
+    "source": "from vaebook import figures\nhelp(figures.box)",
+    "magic": "from vaebook import figures\n%timeit figures.box(1)",
+}
+EVERYTHING = {"source", "magic"}  # show code, or run it in a way of their own
+
+
+@pytest.fixture
+def chapters(project):
+    """Notebooks that use a package in different ways; returns the keys of all."""
+    for name, source in PACKAGE_FILES.items():
+        (project / "vaebook" / name).write_text(source)
+    return lambda: {name: key(notebook(source)) for name, source in CHAPTERS.items()}
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "stale"),
+    [
+        ("figures.py", "Draw a curve", "Draw, a curve", set()),
+        ("figures.py", "WIDTH = 5.2", "WIDTH = (\n    5.2  # inches\n)", set()),
+        ("figures.py", "x * scale", "x + scale", {"curve", "picture"}),
+        ("figures.py", "scale=1", "scale=2", {"curve", "picture"}),
+        ("figures.py", "WIDTH = 5.2", "WIDTH = 6", {"curve", "picture"}),
+        ("figures.py", "@in_style\ndef box", "def box", {"box", "picture"}),
+        ("figures.py", "draw(*args)", "draw(args)", {"curve", "box", "picture"}),
+        ("figures.py", "WIDTH = 5.2", "WIDTH = fail('x')", {"curve", "box", "live", "picture"}),
+        ("figures.py", "WIDTH = 5.2", "WIDTH = 5.2\nprint()", {"curve", "box", "live", "picture"}),
+        ("_checks.py", "ValueError", "TypeError", {"box", "picture"}),
+        ("gaussian.py", "1.8", "1.9", {"vae"}),
+        ("gaussian.py", "def log", "UNUSED = 1\ndef log", set()),
+        ("vae.py", "return 1", "return 2", {"vae"}),
+        ("vae.py", "@dataclass", "@dataclass(frozen=True)", {"vae"}),
+        ("explorer.js", "show()", "hide()", {"live", "picture"}),
+    ],
+)
+def test_an_edit_reruns_those_who_reach_it(project, chapters, file, old, new, stale):
+    """Docstrings, comments and line breaks do not count; what a module does on import does."""
+    before = chapters()
+    path = project / "vaebook" / file
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    after = chapters()
+    assert {name for name in before if before[name] != after[name]} == stale | EVERYTHING
+
+
+@pytest.mark.parametrize(
+    "registering",
+    [
+        "KNOWN = []\ndef known(f):\n    KNOWN.append(f)\n    return f\n"
+        "@known\ndef f():\n    return 1",
+        "KNOWN = []\nclass B:\n    def __init_subclass__(cls):\n        KNOWN.append(cls)\n"
+        "class C(B):\n    x = 1",
+        "KNOWN = {}\ndef f():\n    return 1\nKNOWN['f'] = f",
+        "KNOWN = [y := 1]\ndef f():\n    return y",
+        "try:\n    KNOWN = [1]\nexcept ImportError:\n    KNOWN = [2]",
+        "from vaebook.hidden import *",
+        "def __getattr__(name):\n    return 1",
+        "def __getattr__(name):\n    return globals()[name + '1']\nKNOWN1 = 1",
+    ],
+)
+def test_what_is_registered_counts_for_who_reads_the_register(project, registering):
+    """A definition that fills a register, or comes by a detour, is not only reached by name."""
+    module = project / "vaebook" / "register.py"
+    hidden = project / "vaebook" / "hidden.py"
+    module.write_text(registering)
+    hidden.write_text("KNOWN = 1")
+    book = notebook("from vaebook import register", "print(register.KNOWN)")
+    before = key(book)
+    module.write_text(registering.replace("1", "2"))
+    hidden.write_text("KNOWN = 2")
+    assert key(book) != before
 
 
 def test_prose_keeps_outputs_and_code_does_not(project):
@@ -87,6 +219,49 @@ def test_order_and_missing_predecessors(tmp_path, monkeypatch):
     nbformat.write(notebook("2", vaebook={"after": ["a"]}), tmp_path / "z.ipynb")
     with pytest.raises(execution.NotebookError, match="after itself"):
         execution.find_jobs()
+
+
+def test_the_longest_chain_starts_first():
+    """Behind it comes the longest single task; one that must wait does not start."""
+    tasks = {
+        "train": Task(5),
+        "evaluate": Task(6, after=("train",)),
+        "long": Task(9),
+        "short": Task(1),
+    }
+    assert schedule.next_tasks(tasks, set(tasks), [], cores=2) == ["train", "long"]
+    assert schedule.next_tasks(tasks, {"evaluate", "short"}, ["train", "long"], cores=3) == [
+        "short"
+    ]
+    assert schedule.chains(tasks)["train"] == ["train", "evaluate"]
+    assert [schedule.simulate(tasks, cores) for cores in (1, 2, 4)] == [21, 11, 11]
+    assert schedule.simulate(tasks, 2, elapsed={"train": 4}) == 9
+
+
+def test_memory_limits_how_many_run():
+    """What does not fit waits until it does, alone if need be, and nothing overtakes it."""
+    tasks = {"big": Task(4, memory=9), "middle": Task(3, memory=6), "small": Task(2, memory=1)}
+    assert schedule.next_tasks(tasks, set(tasks), [], cores=9, memory=12) == ["big"]
+    assert schedule.next_tasks(tasks, {"middle", "small"}, ["big"], cores=9, memory=12) == []
+    assert schedule.next_tasks(tasks, {"middle", "small"}, [], 9, 8) == ["middle", "small"]
+    assert schedule.next_tasks(tasks, {"big"}, [], cores=9, memory=5) == ["big"]
+    assert schedule.simulate(tasks, cores=9, memory=12) == 7
+
+
+def test_the_time_left_follows_the_pace(capsys, monkeypatch):
+    """A machine half as fast as expected needs twice as long for the rest."""
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0)
+    shown = progress.Progress({"a": Task(10), "b": Task(300)}, 1, 1e9, afterwards=60)
+    assert shown.left() == 310
+    shown.starts("a")
+    shown.ends("a", seconds=20)
+    assert shown.left() == 600
+    shown.starts("folder/b")
+    shown.started = {}
+    shown.at_cell("folder/b", 2, 5)
+    shown.show()
+    shown.close()
+    assert "1 of 2 done, about 11 min left; running b (cell 2 of 5)" in capsys.readouterr().out
 
 
 @pytest.fixture

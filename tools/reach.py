@@ -160,6 +160,8 @@ class Module:
         Dotted.
     imports
         What each imported name may stand for, wherever in the module it is imported.
+    imported
+        All that is imported, with its dotted path.
     definitions
         The statements that define each name and do nothing else.
     effects
@@ -173,8 +175,10 @@ class Module:
         self.imports: dict[str, set[str]] = defaultdict(set)
         self.definitions: dict[str, list[ast.stmt]] = defaultdict(list)
         self.effects: list[ast.stmt] = []
-        for alias, target, _ in imports(nodes, package):
+        self.imported: set[str] = set()
+        for alias, target, imported in imports(nodes, package):
             self.imports[alias].add(target)
+            self.imported.add(imported)
         self._mentioned = {chain[0] for chain in chains(nodes)}
         self._wrappers = {s.name for s in tree.body if isinstance(s, Function) and is_wrapper(s)}
         self._own = {name for statement in tree.body for name in named(statement)}
@@ -295,7 +299,12 @@ class Package:
             code = self.modules[module]
             statements = code.definitions[name] if name else code.effects
             texts = [f"{module}: {ast.dump(statement)}" for statement in statements]
-            self._known[module, name] = self._mentioned(code, statements), texts
+            found = self._mentioned(code, statements)
+            if not name:  # the modules that it imports have effects, too
+                paths = (path.split(".") for path in code.imported)
+                places = (place for path in paths for place in self._resolve(path, is_value=False))
+                found |= {(other, name) for other, name in places if not name}
+            self._known[module, name] = found, texts
         return self._known[module, name]
 
     def _mentioned(self, module: Module, statements: list[ast.stmt]) -> set[Place]:
