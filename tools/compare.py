@@ -186,12 +186,13 @@ def nearest(
         columns = (found.span() for text in headings for found in as_words(key).finditer(text))
         return any(left < number.end() and number.start() < right for left, right in columns)
 
+    line_before = number.string[: number.start()].lstrip()
     has_own_words = number.start() > len(before) and re.search(r"[^\W\d]", before)
     rules: list[Callable[[str], object]] = [
         lambda key: as_words(key).search(before),
         lambda key: as_words(key).search(behind),
         heads,
-        lambda key: not has_own_words and as_words(key).match(number.string.lstrip()),
+        lambda key: not has_own_words and as_words(key).match(line_before),
         lambda key: key == ALL,
     ]
     return next((key for rule in rules for key in keys if rule(key)), None)
