@@ -84,7 +84,7 @@ TABLE = """\
 plain    4.20      1.32    12
 final    1.95     10.70   120
 error of the mean 0.3 ± 0.1 nats
-width 0.01: 24.4
+width  0.01: 24.4
 bound 2.5 nats, entropy 7.1, or 9.1 nats a bounded point
 """
 

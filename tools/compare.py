@@ -199,8 +199,9 @@ def nearest(
 
 
 def as_words(key: str) -> re.Pattern[str]:
-    """Return a pattern that finds a key, but not within a longer word."""
-    return re.compile(rf"(?<!\w){re.escape(key)}(?!\w)")
+    """Return a pattern that finds a key, however it is spaced, but not within a longer word."""
+    words = " +".join(map(re.escape, key.split()))
+    return re.compile(rf"(?<!\w){words}(?!\w)")
 
 
 def texts(outputs: list[NotebookNode]) -> Iterator[Text]:
@@ -273,7 +274,7 @@ def compare_texts(stored: Text, new: Text, tolerances: Mapping[str, Tolerance]) 
     everything = zip(lines, new_lines, stored.numbers(tolerances), strict=True)
     for row, (line, new_line, numbers) in enumerate(everything, 1):
         shown = f"\n    stored: {line}\n    new:    {new_line}"
-        if words(line, aligned) != words(new_line, aligned):
+        if without_numbers(line, aligned) != without_numbers(new_line, aligned):
             yield f"{stored.place}, line {row}: other words{shown}"
             continue
         for number, found in zip(numbers, NUMBER.findall(new_line), strict=True):
@@ -283,7 +284,7 @@ def compare_texts(stored: Text, new: Text, tolerances: Mapping[str, Tolerance]) 
                 yield f"{number.place}: {number.text} is stored, {found} is new, {stated}{shown}"
 
 
-def words(line: str, aligned: bool) -> str:
+def without_numbers(line: str, aligned: bool) -> str:
     """Return a line without its numbers and, if their widths changed, what aligned them."""
     spaces = "" if aligned else " *"
     return re.sub(rf"{spaces}\0{spaces}", "\0", NUMBER.sub("\0", line))
