@@ -186,20 +186,22 @@ def nearest(
         columns = (found.span() for text in headings for found in as_words(key).finditer(text))
         return any(left < number.end() and number.start() < right for left, right in columns)
 
+    line_before = number.string[: number.start()].lstrip()
     has_own_words = number.start() > len(before) and re.search(r"[^\W\d]", before)
     rules: list[Callable[[str], object]] = [
         lambda key: as_words(key).search(before),
         lambda key: as_words(key).search(behind),
         heads,
-        lambda key: not has_own_words and as_words(key).match(number.string.lstrip()),
+        lambda key: not has_own_words and as_words(key).match(line_before),
         lambda key: key == ALL,
     ]
     return next((key for rule in rules for key in keys if rule(key)), None)
 
 
 def as_words(key: str) -> re.Pattern[str]:
-    """Return a pattern that finds a key, but not within a longer word."""
-    return re.compile(rf"(?<!\w){re.escape(key)}(?!\w)")
+    """Return a pattern that finds a key, however it is spaced, but not within a longer word."""
+    words = " +".join(map(re.escape, key.split()))
+    return re.compile(rf"(?<!\w){words}(?!\w)")
 
 
 def texts(outputs: list[NotebookNode]) -> Iterator[Text]:
@@ -272,7 +274,7 @@ def compare_texts(stored: Text, new: Text, tolerances: Mapping[str, Tolerance]) 
     everything = zip(lines, new_lines, stored.numbers(tolerances), strict=True)
     for row, (line, new_line, numbers) in enumerate(everything, 1):
         shown = f"\n    stored: {line}\n    new:    {new_line}"
-        if words(line, aligned) != words(new_line, aligned):
+        if without_numbers(line, aligned) != without_numbers(new_line, aligned):
             yield f"{stored.place}, line {row}: other words{shown}"
             continue
         for number, found in zip(numbers, NUMBER.findall(new_line), strict=True):
@@ -282,7 +284,7 @@ def compare_texts(stored: Text, new: Text, tolerances: Mapping[str, Tolerance]) 
                 yield f"{number.place}: {number.text} is stored, {found} is new, {stated}{shown}"
 
 
-def words(line: str, aligned: bool) -> str:
+def without_numbers(line: str, aligned: bool) -> str:
     """Return a line without its numbers and, if their widths changed, what aligned them."""
     spaces = "" if aligned else " *"
     return re.sub(rf"{spaces}\0{spaces}", "\0", NUMBER.sub("\0", line))

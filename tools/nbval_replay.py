@@ -12,6 +12,7 @@ Use it as ``pytest -p tools.nbval_replay book``.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,15 @@ from nbformat import NotebookNode
 
 from tools.compare import differences
 from tools.dependencies import ROOT, code_cells
-from tools.execution import BOOK, NotebookError, find_jobs, is_fresh, read_records, with_outputs
+from tools.execution import (
+    BOOK,
+    Job,
+    NotebookError,
+    find_jobs,
+    is_fresh,
+    read_records,
+    with_outputs,
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -35,27 +44,41 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
     return None
 
 
+@cache
+def jobs() -> dict[str, Job]:
+    """Return the notebooks of the book, read once."""
+    return find_jobs()
+
+
 class StoredNotebook(pytest.File):
     """A notebook of the book, to be compared with its last run."""
 
     def collect(self) -> Iterator[pytest.Item]:
         """Yield a test for each code cell, or a single one that says why none can be compared."""
-        name = self.path.relative_to(BOOK).with_suffix("").as_posix()
         try:
-            job = find_jobs()[name]
+            fresh = is_fresh(self.job, read_records())
         except NotebookError as error:
             yield Refused.from_parent(self, name="run", reason=str(error))
             return
-        if not is_fresh(job, read_records()):
+        if not fresh:
             reason = (
                 f"{self.path.relative_to(ROOT)} was not run since it, the package or "
                 "constraints.txt changed. Run `make html` first."
             )
             yield Refused.from_parent(self, name="run", reason=reason)
             return
-        cells = zip(code_cells(job.notebook), code_cells(with_outputs(job)), strict=True)
-        for number, (stored, run) in enumerate(cells):
-            yield StoredCell.from_parent(self, name=f"Cell {number}", stored=stored, run=run)
+        for number, stored in enumerate(code_cells(self.job.notebook)):
+            yield StoredCell.from_parent(self, name=f"Cell {number}", stored=stored, number=number)
+
+    @property
+    def job(self) -> Job:
+        """The notebook, and what its outputs depend on."""
+        return jobs()[self.path.relative_to(BOOK).with_suffix("").as_posix()]
+
+    @cached_property
+    def run(self) -> list[NotebookNode]:
+        """Its code cells with the outputs of the run, read when the first of them is compared."""
+        return code_cells(with_outputs(self.job))
 
 
 class Refused(pytest.Item):
@@ -73,9 +96,11 @@ class Refused(pytest.Item):
 class StoredCell(pytest.Item):
     """A stored cell, to be compared with the outputs of its run."""
 
-    def __init__(self, *, stored: NotebookNode, run: NotebookNode, **others: Any) -> None:
+    parent: StoredNotebook
+
+    def __init__(self, *, stored: NotebookNode, number: int, **others: Any) -> None:
         super().__init__(**others)
-        self.stored, self.run = stored, run
+        self.stored, self.number = stored, number
 
     def runtest(self) -> None:
         """Compare."""
@@ -83,6 +108,6 @@ class StoredCell(pytest.Item):
         if self.stored.source.strip() and self.stored.execution_count is None:
             message = f"{place} is stored without having been run. Run `make notebooks`."
             pytest.fail(f"{message}\n\n{self.stored.source}", pytrace=False)
-        if found := differences(self.stored, self.run.outputs):
+        if found := differences(self.stored, self.parent.run[self.number].outputs):
             message = "\n".join([f"{place} shows something else than is stored:", *found])
             pytest.fail(f"{message}\n\n{self.stored.source}", pytrace=False)

@@ -90,7 +90,8 @@ def moves(cell: NotebookNode, runs: list[NotebookNode]) -> Iterator[tuple[Number
 
 def verdict(number: str, found: list[str], tolerance: Tolerance) -> tuple[Decimal, str]:
     """Return how far a number moves, and what that says of its tolerance."""
-    farthest = max(abs(value(other) - value(number)) for other in found)
+    others = [other for other in found if other != number]
+    farthest = max((abs(value(other) - value(number)) for other in others), default=Decimal(0))
     if tolerance == EXACT:
         return farthest, "missing" if farthest else ""
     allowed = tolerance.allowed(number, number)
