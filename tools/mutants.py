@@ -746,32 +746,32 @@ MUTANTS = [
     # --- hidden causes and chains of them
     Mutant(
         "the prior left out",
-        *(HMM, "scores[:, first] += log_start[:, None]", "scores[:, first] += 0"),
+        *(HMM, "scores[first] += _log(self.startprob_)", "scores[first] += 0"),
         ("eq-latent-sum", "eq-latent-posterior", "eq-hmm-forward"),
     ),
     Mutant(
         "the chain run backwards in time",
-        *(HMM, "(backwards, state, out=after)", "(backwards.T, state, out=after)"),
+        *(HMM, "before[i] * transition[i, j]", "before[i] * transition[j, i]"),
         ("eq-hmm-forward", "eq-hmm-smoothing", "eq-hmm-pairs", "eq-baum-welch"),
     ),
     Mutant(
         "a step without its observation",
-        *(HMM, "log_transition) + log_emission\n", "log_transition)\n"),
+        *(HMM, "log_filter[t, j] = scores[t, j]", "log_filter[t, j] = 0.0"),
         ("eq-hmm-forward", "eq-hmm-smoothing", "eq-baum-welch"),
     ),
     Mutant(
         "messages from the future through the transposed matrix",
-        *(HMM, "state = self.transition @ inc", "state = self.transition.T @ inc"),
+        *(HMM, "step = transition[i, j] * ahead", "step = transition[j, i] * ahead"),
         ("eq-hmm-backward", "eq-hmm-smoothing", "eq-hmm-pairs", "eq-baum-welch"),
     ),
     Mutant(
         "the best path into a state from where the chain goes",
-        *(HMM, "best[:, None] + log_transition", "best[:, None] + log_transition.T"),
+        *(HMM, "best[i] + log_transition[i, j]", "best[i] + log_transition[j, i]"),
         ("eq-hmm-viterbi",),
     ),
     Mutant(
         "pairs of states the wrong way round",
-        *(HMM, "blocks.transition * (before.T @ after)", "blocks.transition * (after.T @ before)"),
+        *(HMM, "pairs[i, j] += filtered[t - 1, i]", "pairs[j, i] += filtered[t - 1, i]"),
         ("eq-hmm-pairs", "eq-baum-welch"),
     ),
     Mutant(
@@ -781,7 +781,11 @@ MUTANTS = [
     ),
     Mutant(
         "a sequence that goes on where the one before ended",
-        *(HMM, "after[:, new] = 1\n", "after[:, new] *= 1\n"),
+        *(
+            HMM,
+            "arrivals = 1.0 if begins[t] else 0.0\n            if not begins[t]:",
+            "arrivals = 1.0 if t == 0 else 0.0\n            if t > 0:",
+        ),
         ("eq-baum-welch",),
     ),
     Mutant(
