@@ -71,8 +71,21 @@ def chain(n_samples, first, n_states, seed=0, spread=1.0):
     """Arguments of the inner functions: random, with emissions that differ by `spread`."""
     rng = np.random.default_rng(seed)
     start, transition = rng.dirichlet(np.ones(n_states)), rng.dirichlet([1] * n_states, n_states)
-    emissions = -spread * rng.gamma(2, 2, (n_samples, n_states))
-    return np.log(start), np.log(transition), emissions, np.array(first)
+    scores = -spread * rng.gamma(2, 2, (n_samples, n_states))
+    begins = np.zeros(n_samples, dtype=bool)
+    begins[first] = True
+    scores[begins] += np.log(start)
+    return transition, scores, begins
+
+
+def in_logs(transition, scores, begins):
+    with np.errstate(divide="ignore"):
+        return module._smooth_in_logs(np.log(transition), scores, begins)
+
+
+def in_plain_numbers(transition, scores, begins):
+    assert module._plain_numbers_suffice(transition, scores.max(1))
+    return module._smooth(transition, scores.copy(), begins)
 
 
 # --- inference -----------------------------------------------------------------------------------
@@ -137,28 +150,48 @@ def test_hmmlearn_agrees(kind, n_states):
     [(1, [0]), (7, [0]), (50, [0, 1, 2, 30, 49]), (997, [0, 500, 501])],
 )
 @pytest.mark.parametrize("spread", [1, 300])
-def test_blocks_and_logarithms_agree(n_states, n_samples, first, spread):
+def test_plain_numbers_and_logarithms_agree(n_states, n_samples, first, spread):
     """Two implementations of the same recursions, with sequences that begin anywhere."""
     arguments = chain(n_samples, first, n_states, spread=spread)
-    assert module._blocks_are_exact(*arguments)
-    in_blocks = module._smooth_in_blocks(*arguments)
-    in_logs = module._smooth_in_logs(*arguments)
-    for ours, reference in zip(in_blocks, in_logs, strict=True):
+    plain, logs = in_plain_numbers(*arguments), in_logs(*arguments)
+    for ours, reference in zip(plain, logs, strict=True):
         assert ours == pytest.approx(reference, rel=1e-12, abs=1e-11)
-    assert in_blocks[1].sum(1) == pytest.approx(np.ones(n_samples), abs=1e-12)
-    assert in_blocks[2].sum() == pytest.approx(n_samples - len(first), abs=1e-9)
+    assert plain[1].sum(1) == pytest.approx(np.ones(n_samples), abs=1e-12)
+    assert plain[2].sum() == pytest.approx(n_samples - len(first), abs=1e-9)
 
 
-def test_rare_transitions_shorten_the_steps_between_scalings():
-    """With transitions of 1e-100 the numbers are scaled at each step, and nothing is lost."""
-    log_start, _, emissions, first = chain(300, [0, 7], 2, spread=200)
-    log_transition = np.log([[1 - 1e-100, 1e-100], [1e-100, 1 - 1e-100]])
-    assert module._steps_between_scalings(log_transition) == 1
-    arguments = log_start, log_transition, emissions, first
-    assert module._blocks_are_exact(*arguments)
-    in_blocks, in_logs = module._smooth_in_blocks(*arguments), module._smooth_in_logs(*arguments)
-    for ours, reference in zip(in_blocks, in_logs, strict=True):
+@pytest.mark.parametrize(("rare", "plain"), [(1e-100, True), (1e-139, True), (1e-160, False)])
+@pytest.mark.parametrize("spread", [200, 1e4])
+def test_rare_transitions(rare, plain, spread):
+    """Plain numbers lose nothing down to transitions of 1e-140, whatever the emissions."""
+    _, scores, begins = chain(300, [0, 7], 2, spread=spread)
+    transition = np.array([[1 - rare, rare], [rare, 1 - rare]])
+    assert module._plain_numbers_suffice(transition, scores.max(1)) == plain
+    result = module._smooth(transition, scores.copy(), begins)
+    for ours, reference in zip(result, in_logs(transition, scores, begins), strict=True):
         assert ours == pytest.approx(reference, rel=1e-11, abs=1e-10)
+
+
+@pytest.mark.parametrize("first", [[0], [0, 3, 4]])
+def test_emissions_of_no_weight(first):
+    """Log-emissions down to -10,000, against enumeration of the paths in logarithms."""
+    transition, scores, begins = chain(6, first, 3, spread=1500)
+    assert scores.min() < -1e4
+    paths = np.array(list(itertools.product(range(3), repeat=6)))
+    joint = scores[np.arange(6), paths].sum(1)
+    arrivals = np.flatnonzero(~begins)
+    joint += np.log(transition)[paths[:, arrivals - 1], paths[:, arrivals]].sum(1)
+    weights = np.exp(joint - logsumexp(joint))
+    expected = np.array([np.bincount(step, weights, 3) for step in paths.T])
+    for log_evidence, posterior, _ in (
+        in_plain_numbers(transition, scores, begins),
+        in_logs(transition, scores, begins),
+    ):
+        assert log_evidence.sum() == pytest.approx(logsumexp(joint), rel=1e-13)
+        assert posterior == pytest.approx(expected, abs=1e-10)
+    best, path = module._viterbi(np.log(transition), scores, begins)
+    assert best == pytest.approx(joint.max(), rel=1e-13)
+    assert path.tolist() == paths[joint.argmax()].tolist()
 
 
 def test_impossible_transitions_take_logarithms():
@@ -167,14 +200,12 @@ def test_impossible_transitions_take_logarithms():
     Scaled numbers lose the path that stays in the second state after the first step, which is less
     probable than what they can hold, but is the one that explains the rest.
     """
-    log_start = np.log([0.5, 0.5])
-    with np.errstate(divide="ignore"):
-        log_transition = np.log(np.eye(2))
-    emissions = np.array([[0.0, -800.0]] + [[-100.0, 0.0]] * 9)
-    arguments = log_start, log_transition, emissions, np.array([0])
-    assert not module._blocks_are_exact(*arguments)
-    log_likelihoods, posterior, pairs = module._smooth_in_logs(*arguments)
-    assert log_likelihoods == pytest.approx([np.log(0.5) - 800])
+    scores = np.array([[0.0, -800.0]] + [[-100.0, 0.0]] * 9)
+    scores[0] += np.log(0.5)
+    arguments = np.eye(2), scores, np.arange(10) == 0
+    assert not module._plain_numbers_suffice(np.eye(2), scores.max(1))
+    log_evidence, posterior, pairs = module._smooth(*arguments)
+    assert log_evidence.sum() == pytest.approx(np.log(0.5) - 800)
     assert posterior[:, 1] == pytest.approx(np.ones(10))
     assert pairs == pytest.approx(np.array([[0, 0], [0, 9]]))
 

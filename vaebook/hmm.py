@@ -12,12 +12,12 @@ from abc import ABCMeta, abstractmethod
 from dataclasses import dataclass
 from typing import Any, Self
 
+import numba
 import numpy as np
 import torch
 from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import solve_triangular
-from scipy.special import logsumexp, softmax
 from sklearn.base import BaseEstimator
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
@@ -28,9 +28,6 @@ from vaebook._checks import check_at_least, check_in, fail
 from vaebook.gaussian import LOG_2PI
 
 Array = NDArray[Any]
-
-# Up to this many states, products of transition matrices pay for the loop that they save.
-MOST_STATES_IN_BLOCKS = 32
 
 
 class _HiddenMarkovModel(BaseEstimator, metaclass=ABCMeta):
@@ -180,7 +177,8 @@ class _HiddenMarkovModel(BaseEstimator, metaclass=ABCMeta):
             The path, shape (n_samples,).
         """
         rows, first = self._sequences(X, lengths)
-        log_prob, states = _viterbi(*self._log_chain(), self._log_emissions(rows), first)
+        transition, scores, begins = self._scores(rows, first)
+        log_prob, states = _viterbi(_log(transition), scores, begins)
         if log_prob == -math.inf:
             fail("X", "sequences that the model can produce", "one of probability zero")
         return log_prob, states
@@ -231,25 +229,23 @@ class _HiddenMarkovModel(BaseEstimator, metaclass=ABCMeta):
         rows = self._validate(X, reset=False)
         return rows, _first_rows(len(rows), lengths, y)
 
-    def _log_chain(self) -> tuple[Array, Array]:
-        with np.errstate(divide="ignore"):  # log 0 = -inf is meant
-            return np.log(self.startprob_), np.log(self.transmat_)
+    def _scores(self, X: Array, first: Array) -> tuple[Array, Array, Array]:
+        """Return what inference works on: transitions, scores (T, K), and where one begins."""
+        scores = self._log_emissions(X)
+        scores[first] += _log(self.startprob_)
+        begins = np.zeros(len(X), dtype=bool)
+        begins[first] = True
+        return np.asarray(self.transmat_, dtype=np.float64), scores, begins
 
     def _log_likelihoods(self, X: ArrayLike, lengths: ArrayLike | None, y: object = None) -> Array:
         """Log-likelihood of each sequence, shape (n_sequences,)."""
         rows, first = self._sequences(X, lengths, y)
-        chain = (*self._log_chain(), self._log_emissions(rows), first)
-        if _blocks_are_exact(*chain):
-            log_evidence = _Blocks(*chain).forward()[1]
-        else:
-            log_evidence = _log_forward(*chain)[1]
-        return np.add.reduceat(log_evidence, first)
+        return np.add.reduceat(_log_evidence(*self._scores(rows, first)), first)
 
     def _posterior(self, X: Array, first: Array) -> tuple[Array, Array, Array]:
         """Log-likelihoods, posteriors of the states, and summed posteriors of the transitions."""
-        chain = (*self._log_chain(), self._log_emissions(X), first)
-        smooth = _smooth_in_blocks if _blocks_are_exact(*chain) else _smooth_in_logs
-        log_likelihoods, posterior, pairs = smooth(*chain)
+        log_evidence, posterior, pairs = _smooth(*self._scores(X, first))
+        log_likelihoods = np.add.reduceat(log_evidence, first)
         if not np.isfinite(log_likelihoods).all():
             fail("X", "sequences that the model can produce", "one of probability zero")
         return log_likelihoods, posterior, pairs
@@ -338,8 +334,7 @@ class CategoricalHMM(_HiddenMarkovModel):
         n_symbols = np.shape(self.emissionprob_)[1]
         if X.max() >= n_symbols:
             fail("X", f"symbols below {n_symbols}", X.max())
-        with np.errstate(divide="ignore"):
-            return np.take(np.log(self.emissionprob_), X[:, 0], axis=1).T
+        return np.take(_log(self.emissionprob_), X[:, 0], axis=1).T
 
     def _update_emissions(self, X: Array, posterior: Array) -> None:
         if "e" in self.params:
@@ -577,15 +572,11 @@ def _first_rows(n_samples: int, lengths: ArrayLike | None, y: object = None) -> 
     return np.concatenate([[0], np.cumsum(lengths)[:-1]])
 
 
-def _last_rows(first: Array, n_samples: int) -> Array:
-    return np.append(first[1:], n_samples) - 1
-
-
 def _check_distributions(argument: str, value: Any, shape: tuple[int, ...]) -> None:
     value = np.asarray(value, dtype=np.float64)
     if value.shape != shape:
         fail(argument, f"shape {shape}", value.shape)
-    if not ((value >= 0).all() and np.allclose(value.sum(-1), 1, rtol=0, atol=1e-6)):
+    if not (value.min() >= 0 and np.abs(value.sum(-1) - 1).max() <= 1e-6):
         fail(argument, "non-negative rows that add up to 1", value.tolist())
 
 
@@ -596,244 +587,205 @@ def _to_distributions(counts: Array, before: Array) -> Array:
     return np.where(some, counts / np.where(some, total, 1), before)
 
 
-# --- inference, with logarithms, one step at a time ---------------------------------------------
+# --- inference ------------------------------------------------------------------------------------
 #
-# Several sequences are one chain that forgets its state wherever a new sequence begins.
+# Several sequences are one chain that forgets its state wherever a new sequence begins. `scores`
+# are log p(x_t | z_t), (T, K), and at the first step of a sequence log p(x_1, z_1): the
+# distribution of the first state is in them.
 
 
-def _log_forward(
-    log_start: Array, log_transition: Array, log_emissions: Array, first: Array
-) -> tuple[Array, Array]:
-    """Logarithms of the filter p(z_t | x_1:t), (T, K), and of p(x_t | x_1:t-1), (T,).
-
-    The first divides equation ``eq-hmm-forward`` by its sum, the second is the ratio of two sums.
-    """
-    begins = np.zeros(len(log_emissions), dtype=bool)
-    begins[first] = True
-    log_filter, log_evidence = np.empty(log_emissions.shape), np.empty(len(log_emissions))
-    for t, log_emission in enumerate(log_emissions):
-        if begins[t]:
-            log_joint = log_start + log_emission
-        else:
-            log_joint = _log_arrivals(log_filter[t - 1], log_transition) + log_emission
-        log_evidence[t] = np.logaddexp.reduce(log_joint)
-        # where nothing is possible, minus infinity stays what it is
-        log_filter[t] = log_joint - max(log_evidence[t], np.finfo(np.float64).min)
-    return log_filter, log_evidence
+def _log_evidence(transition: Array, scores: Array, begins: Array) -> Array:
+    """Log p(x_t | x_1:t-1), (T,)."""
+    largest = scores.max(1)
+    if _plain_numbers_suffice(transition, largest):
+        evidence = _forward(transition, _emissions(scores, largest), begins)[1]
+        return np.log(evidence) + largest
+    return _log_forward(_log(transition), scores, begins)[1]
 
 
-def _log_arrivals(log_weights: Array, log_transition: Array) -> Array:
-    return np.logaddexp.reduce(log_weights[:, None] + log_transition, axis=0)
-
-
-def _log_backward(log_transition: Array, log_emissions: Array, first: Array) -> Array:
-    """Logarithms of p(x_t+1:T | z_t), equation ``eq-hmm-backward``, less their maximum, (T, K)."""
-    ends = np.zeros(len(log_emissions), dtype=bool)
-    ends[_last_rows(first, len(log_emissions))] = True
-    log_backward = np.zeros(log_emissions.shape)
-    for t in range(len(log_emissions) - 2, -1, -1):
-        if not ends[t]:
-            following = log_emissions[t + 1] + log_backward[t + 1]
-            log_backward[t] = _log_arrivals(following, log_transition.T)
-            log_backward[t] -= max(log_backward[t].max(), np.finfo(np.float64).min)
-    return log_backward
+def _smooth(transition: Array, scores: Array, begins: Array) -> tuple[Array, Array, Array]:
+    """Log p(x_t | x_1:t-1), (T,), and what `_backward` computes."""
+    largest = scores.max(1)
+    if _plain_numbers_suffice(transition, largest):
+        emissions = _emissions(scores, largest)
+        filtered, evidence = _forward(transition, emissions, begins)
+        smoothed = _backward(transition, emissions, begins, filtered, evidence)
+        return np.log(evidence) + largest, *smoothed
+    return _smooth_in_logs(_log(transition), scores, begins)
 
 
 def _smooth_in_logs(
-    log_start: Array, log_transition: Array, log_emissions: Array, first: Array
+    log_transition: Array, scores: Array, begins: Array
 ) -> tuple[Array, Array, Array]:
-    log_filter, log_evidence = _log_forward(log_start, log_transition, log_emissions, first)
-    log_backward = _log_backward(log_transition, log_emissions, first)
-    arrivals = np.setdiff1d(np.arange(1, len(log_emissions)), first)
-    following = (log_emissions + log_backward)[arrivals]
-    with np.errstate(invalid="ignore"):  # -inf - -inf, for what is impossible: the caller reports
-        posterior = softmax(log_filter + log_backward, axis=1)
-        # log p(z_t-1 = i, z_t = j | x) up to a constant for each t, one i after another
-        log_pairs = [
-            log_filter[arrivals - 1, i, None] + log_row + following
-            for i, log_row in enumerate(log_transition)
-        ]
-        log_total = logsumexp(np.array([logsumexp(part, axis=1) for part in log_pairs]), axis=0)
-        pairs = np.array([np.exp(part - log_total[:, None]).sum(0) for part in log_pairs])
-    return np.add.reduceat(log_evidence, first), posterior, pairs
+    log_filter, log_evidence = _log_forward(log_transition, scores, begins)
+    smoothed = _log_backward(log_transition, scores, begins, log_filter, log_evidence)
+    return log_evidence, *smoothed
 
 
-def _viterbi(
-    log_start: Array, log_transition: Array, log_emissions: Array, first: Array
-) -> tuple[float, Array]:
-    """Most probable path, equation ``eq-hmm-viterbi``, and its joint log-probability."""
-    n_samples, n_states = log_emissions.shape
-    begins = np.zeros(n_samples, dtype=bool)
-    begins[first] = True
-    best_before = np.zeros((n_samples, n_states), dtype=np.intp)
-    best = np.zeros(n_states)
-    states = np.arange(n_states)
-    for t, log_emission in enumerate(log_emissions):
-        if begins[t]:  # the best end of the sequence before, whatever comes now
-            best_before[t] = best.argmax()
-            best = best.max() + log_start + log_emission
-        else:
-            scores = best[:, None] + log_transition
-            best_before[t] = scores.argmax(0)
-            best = scores[best_before[t], states] + log_emission
+def _plain_numbers_suffice(transition: Array, largest: Array) -> bool:
+    """Whether plain numbers, brought back to scale at each step, lose nothing to underflow.
+
+    The emissions of each step are divided by the largest of them. Let every transition have at
+    least the probability :math:`a > 0`. Then each state's share before the next emission is at
+    least :math:`a`, and so is the evidence; `backward` is at most :math:`1 / a`, and `ahead` at
+    most :math:`1 / a^2`. A number that is lost is below :math:`10^{-307}`, so with
+    :math:`a > 10^{-140}` it could have added at most :math:`10^{-27}` to any result. If a
+    transition is impossible there is no such guarantee.
+    """
+    return bool(transition.min() > 1e-140 and largest.min() > -math.inf)
+
+
+def _emissions(scores: Array, largest: Array) -> Array:
+    """Exponentials of the scores, those of each step over their largest; in place of the scores."""
+    scores -= largest[:, None]
+    return np.exp(scores, out=scores)
+
+
+def _log(probabilities: ArrayLike) -> Array:
+    with np.errstate(divide="ignore"):  # log 0 = -inf is meant
+        return np.log(probabilities)
+
+
+# --- the textbook's recursions, compiled by numba ------------------------------------------------
+
+compiled = numba.njit(cache=True, error_model="numpy")
+
+
+@compiled
+def _forward(transition: Array, emissions: Array, begins: Array) -> tuple[Array, Array]:
+    """Filter p(z_t | x_1:t), (T, K), and evidence p(x_t | x_1:t-1), (T,).
+
+    The first divides equation ``eq-hmm-forward`` by its sum, the second is the ratio of two sums.
+    The emissions are the exponentials of the scores; a factor in a step's is one in its evidence.
+    """
+    n_samples, n_states = emissions.shape
+    filtered, evidence = np.empty((n_samples, n_states)), np.empty(n_samples)
+    for t in range(n_samples):
+        before, now = filtered[t - 1], filtered[t]
+        for j in range(n_states):
+            arrivals = 1.0 if begins[t] else 0.0
+            if not begins[t]:
+                for i in range(n_states):
+                    arrivals += before[i] * transition[i, j]
+            now[j] = arrivals * emissions[t, j]
+        total = 0.0
+        for j in range(n_states):
+            total += now[j]
+        for j in range(n_states):
+            now[j] /= total
+        evidence[t] = total
+    return filtered, evidence
+
+
+@compiled
+def _backward(
+    transition: Array, emissions: Array, begins: Array, filtered: Array, evidence: Array
+) -> tuple[Array, Array]:
+    """Posterior p(z_t | x_1:T), (T, K), and the expected number of each transition, (K, K).
+
+    `backward` is equation ``eq-hmm-backward`` over p(x_t+1:T | x_1:t): the posterior over the
+    filter. `ahead` includes the emission at t. Equations ``eq-hmm-smoothing``, ``eq-hmm-pairs``.
+    """
+    n_samples, n_states = emissions.shape
+    posterior, pairs = np.empty((n_samples, n_states)), np.zeros((n_states, n_states))
+    backward, ahead = np.ones(n_states), np.empty(n_states)
+    for t in range(n_samples - 1, -1, -1):
+        total = 0.0  # one, but for rounding
+        for k in range(n_states):
+            posterior[t, k] = filtered[t, k] * backward[k]
+            total += posterior[t, k]
+        for k in range(n_states):
+            posterior[t, k] /= total
+            ahead[k] = emissions[t, k] * backward[k] / (total * evidence[t])
+        for i in range(n_states):
+            backward[i] = 1.0 if begins[t] else 0.0
+            if not begins[t]:
+                for j in range(n_states):
+                    step = transition[i, j] * ahead[j]
+                    pairs[i, j] += filtered[t - 1, i] * step
+                    backward[i] += step
+    return posterior, pairs
+
+
+@compiled
+def _viterbi(log_transition: Array, scores: Array, begins: Array) -> tuple[float, Array]:
+    """Joint log-probability of the most probable path, and the path: ``eq-hmm-viterbi``."""
+    n_samples, n_states = scores.shape
+    best, following = np.zeros(n_states), np.empty(n_states)
+    best_before = np.zeros((n_samples, n_states), dtype=np.int32)
+    for t in range(n_samples):
+        last = int(best.argmax())  # the end of the sequence before, whatever begins at t
+        for j in range(n_states):
+            top, state = best[last], last
+            if not begins[t]:
+                top, state = best[0] + log_transition[0, j], 0
+                for i in range(1, n_states):
+                    score = best[i] + log_transition[i, j]
+                    if score > top:
+                        top, state = score, i
+            following[j] = top + scores[t, j]
+            best_before[t, j] = state
+        best, following = following, best
     path = np.empty(n_samples, dtype=np.intp)
     path[-1] = best.argmax()
     for t in range(n_samples - 1, 0, -1):
         path[t - 1] = best_before[t, path[t]]
-    return float(best.max()), path
+    return best.max(), path
 
 
-# --- the same inference, without logarithms, in blocks ------------------------------------------
+# --- the same with logarithms ---------------------------------------------------------------------
 
 
-def _steps_between_scalings(log_transition: Array) -> int:
-    """Return how many steps may pass until the numbers must be brought back to scale, at most 8."""
-    smallest = float(log_transition.min())
-    if smallest == -math.inf:
-        return 0
-    return 8 if smallest > -1 else min(8, int(-290 * math.log(10) / smallest) - 1)
+@compiled
+def _log_sum_exp(a: Array, b: Array) -> float:
+    """Logarithm of the sum of the exponentials of a + b."""
+    largest = -np.inf
+    for i in range(len(a)):
+        largest = max(largest, a[i] + b[i])
+    if largest == -np.inf:
+        return largest
+    total = 0.0
+    for i in range(len(a)):
+        total += math.exp(a[i] + b[i] - largest)
+    return largest + math.log(total)
 
 
-def _blocks_are_exact(
-    log_start: Array, log_transition: Array, log_emissions: Array, first: Array
-) -> bool:
-    """Whether plain numbers, brought back to scale now and then, lose nothing to underflow.
-
-    The emissions of each step are divided by their largest. Let every transition have at least
-    the probability :math:`a > 0`. Then a sum over states falls by at most the factor :math:`a` a
-    step, to :math:`a^m` after m steps, and each state's share of it before the next emission is
-    at least :math:`a`. A number that is lost to underflow is below 1e-307, so the relative error
-    that it leaves in any state is below :math:`10^{-307} K / a^{m + 1}`. With
-    :math:`a^{m + 1} > 10^{-290}` that is below the rounding of a double. If a transition is
-    impossible there is no such guarantee, and logarithms are taken.
-    """
-    possible = np.isfinite(log_emissions.max(1))
-    possible[first] = np.isfinite((log_start + log_emissions[first]).max(1))
-    return _steps_between_scalings(log_transition) >= 1 and bool(possible.all())
-
-
-class _Blocks:
-    """The forward and backward recursions on all blocks of a chain at the same time.
-
-    The chain is cut into blocks. A first pass multiplies the matrices of the steps of each block:
-    what enters the block in state i leaves it in state j. Then the blocks are linked
-    (`_entering`), and a second pass runs the recursion inside of all blocks at once. The work
-    grows by a factor of the number of states, and the Python loop shrinks from T steps to about
-    the square root of T. Arrays end with the number of blocks, so that each step is one product
-    of matrices and a few sums over long rows.
-    """
-
-    def __init__(
-        self, log_start: Array, log_transition: Array, log_emissions: Array, first: Array
-    ) -> None:
-        n_samples, n_states = log_emissions.shape
-        in_blocks = n_states <= MOST_STATES_IN_BLOCKS
-        length = 1 + math.isqrt(n_samples) // 3 if in_blocks else n_samples
-        n_blocks = -(-n_samples // length)
-        self.n_samples = n_samples
-        self.transition = np.exp(log_transition)
-        self.scaling = _steps_between_scalings(log_transition)
-        # what is missing in the last block: sequences of one certain step
-        scores = np.zeros((n_states, n_blocks * length))
-        scores[:, :n_samples] = log_emissions.T
-        scores[:, first] += log_start[:, None]
-        begins = np.ones(n_blocks * length, dtype=bool)
-        begins[:n_samples] = False
-        begins[first] = True
-        scores = np.ascontiguousarray(scores.reshape(-1, n_blocks, length).transpose(2, 0, 1))
-        self.largest = scores.max(1)  # (length, blocks)
-        self.emissions = np.exp(scores - self.largest[:, None])  # (length, states, blocks)
-        self.begins = [np.flatnonzero(row) for row in begins.reshape(n_blocks, length).T]
-        self.matrices = self._multiply() if n_blocks > 1 else np.ones((1, n_states, n_states))
-
-    def _multiply(self) -> Array:
-        """Product of the matrices of each block, up to a factor, shape (blocks, states, states)."""
-        backwards = np.ascontiguousarray(self.transition.T)
-        n_states, n_blocks = self.emissions.shape[1:]
-        product = np.repeat(np.eye(n_states)[:, :, None], n_blocks, axis=2)  # [from, to, block]
-        log_scale = np.zeros((n_states, n_blocks))
-        following = np.empty_like(product)
-        for step, (emission, new) in enumerate(zip(self.emissions, self.begins, strict=True)):
-            np.matmul(backwards, product, out=following)
-            if len(new):
-                following[:, :, new] = product[:, :, new].sum(1, keepdims=True)
-            following *= emission
-            product, following = following, product
-            if step % self.scaling == self.scaling - 1 or step == len(self.emissions) - 1:
-                total = product.sum(1)
-                product /= total[:, None]
-                log_scale += np.log(total)
-        product *= np.exp(log_scale - log_scale.max(0))[:, None]
-        return np.ascontiguousarray(product.transpose(2, 0, 1))
-
-    def forward(self) -> tuple[Array, Array]:
-        """Compute the filter p(z_t | x_1:t), and log p(x_t | x_1:t-1) of shape (T,)."""
-        backwards = np.ascontiguousarray(self.transition.T)
-        filtered = np.empty_like(self.emissions)
-        totals = np.empty_like(self.largest)
-        state = np.ascontiguousarray(_entering(self.matrices).T)
-        for step, (emission, new) in enumerate(zip(self.emissions, self.begins, strict=True)):
-            after = filtered[step]
-            np.matmul(backwards, state, out=after)
-            if len(new):
-                after[:, new] = 1
-            after *= emission
-            after.sum(0, out=totals[step])
-            after /= totals[step]
-            state = after
-        log_evidence = (np.log(totals) + self.largest).T.reshape(-1)[: self.n_samples]
-        return filtered, log_evidence
-
-    def backward(self) -> tuple[Array, Array]:
-        """Compute p(x_t+1:T | z_t) and p(x_t:T | z_t), up to a factor for each t."""
-        following = np.empty_like(self.emissions)
-        including = np.empty_like(self.emissions)
-        leaving = _entering(self.matrices[::-1].transpose(0, 2, 1))[::-1]
-        state = np.ascontiguousarray(leaving.T)
-        for step in range(len(self.emissions) - 1, -1, -1):
-            following[step] = state
-            np.multiply(state, self.emissions[step], out=including[step])
-            including[step] /= including[step].sum(0)
-            state = self.transition @ including[step]
-            if len(self.begins[step]):
-                state[:, self.begins[step]] = 1
-        return following, including
-
-    def in_order(self, values: Array) -> Array:
-        """Put (length, states, blocks) into the order of the chain, (T, K)."""
-        return values.transpose(2, 0, 1).reshape(-1, values.shape[1])[: self.n_samples]
+@compiled
+def _log_forward(log_transition: Array, scores: Array, begins: Array) -> tuple[Array, Array]:
+    """Logarithms of what `_forward` computes."""
+    n_samples, n_states = scores.shape
+    log_filter, log_evidence = np.empty((n_samples, n_states)), np.empty(n_samples)
+    nothing = np.zeros(n_states)
+    for t in range(n_samples):
+        for j in range(n_states):
+            log_filter[t, j] = scores[t, j]
+            if not begins[t]:
+                log_filter[t, j] += _log_sum_exp(log_filter[t - 1], log_transition[:, j])
+        log_evidence[t] = _log_sum_exp(log_filter[t], nothing)
+        if log_evidence[t] > -np.inf:  # where nothing is possible, minus infinity stays what it is
+            for j in range(n_states):
+                log_filter[t, j] -= log_evidence[t]
+    return log_filter, log_evidence
 
 
-def _entering(matrices: Array) -> Array:
-    """Distribution over states that enters each of a row of matrices, shape (blocks, states).
-
-    Neighbours are multiplied, the shorter row is solved, and the places between are filled in.
-    """
-    n_blocks, n_states, _ = matrices.shape
-    if n_blocks == 1:
-        return np.full((1, n_states), 1 / n_states)  # the first step of all forgets it
-    half = n_blocks // 2
-    left, right = matrices[0 : 2 * half : 2], matrices[1 : 2 * half : 2]
-    products = left @ right
-    products /= products.max((1, 2), keepdims=True)
-    rest = matrices[2 * half :]
-    entering = np.empty((n_blocks, n_states))
-    entering[0::2] = _entering(np.concatenate([products, rest]))
-    between = np.einsum("bi,bij->bj", entering[0 : 2 * half : 2], left)
-    entering[1::2] = between / between.sum(1, keepdims=True)
-    return entering
-
-
-def _smooth_in_blocks(
-    log_start: Array, log_transition: Array, log_emissions: Array, first: Array
-) -> tuple[Array, Array, Array]:
-    blocks = _Blocks(log_start, log_transition, log_emissions, first)
-    by_block, log_evidence = blocks.forward()
-    filtered, following, including = map(blocks.in_order, (by_block, *blocks.backward()))
-    posterior = filtered * following
-    posterior /= posterior.sum(1, keepdims=True)
-    arrivals = np.setdiff1d(np.arange(1, len(log_emissions)), first)
-    before, after = filtered[arrivals - 1], including[arrivals]
-    after = after / ((before @ blocks.transition) * after).sum(1, keepdims=True)
-    pairs = blocks.transition * (before.T @ after)
-    return np.add.reduceat(log_evidence, first), posterior, pairs
+@compiled
+def _log_backward(
+    log_transition: Array, scores: Array, begins: Array, log_filter: Array, log_evidence: Array
+) -> tuple[Array, Array]:
+    """What `_backward` computes, by way of logarithms."""
+    n_samples, n_states = scores.shape
+    posterior, pairs = np.empty((n_samples, n_states)), np.zeros((n_states, n_states))
+    log_backward, log_ahead = np.zeros(n_states), np.empty(n_states)
+    for t in range(n_samples - 1, -1, -1):
+        log_total = _log_sum_exp(log_filter[t], log_backward)
+        for k in range(n_states):
+            posterior[t, k] = math.exp(log_filter[t, k] + log_backward[k] - log_total)
+            log_ahead[k] = scores[t, k] + log_backward[k] - log_total - log_evidence[t]
+        for i in range(n_states):
+            log_backward[i] = 0.0
+            if not begins[t]:
+                log_backward[i] = _log_sum_exp(log_transition[i], log_ahead)
+                for j in range(n_states):
+                    log_step = log_transition[i, j] + log_ahead[j]
+                    pairs[i, j] += math.exp(log_filter[t - 1, i] + log_step)
+    return posterior, pairs

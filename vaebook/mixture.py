@@ -129,18 +129,25 @@ def log_joint(
     factors = _one_each(precisions_cholesky, covariance_type, len(means))
     joint = np.empty((len(means), len(X)), X.dtype)  # a component a row: sums over k run fast
     for rows in gen_batches(len(X), BLOCK):
+        columns = np.ascontiguousarray(X[rows].T)
         for k, (mean, factor) in enumerate(zip(means, factors, strict=True)):
-            joint[k, rows] = _log_gaussian(X[rows], mean, factor)
+            joint[k, rows] = _log_gaussian(columns, mean, factor)
     with np.errstate(divide="ignore"):  # an empty component has log-weight minus infinity
-        return (joint + np.log(weights)[:, None]).T
+        joint += np.log(weights)[:, None]
+    return joint.T
 
 
-def _log_gaussian(X: Array, mean: Array, factor: Array) -> Array:
-    """Whiten by `factor`, a triangular matrix or the inverse deviations; then a standard normal."""
+def _log_gaussian(columns: Array, mean: Array, factor: Array) -> Array:
+    """Whiten by `factor`, a triangular matrix or the inverse deviations; then a standard normal.
+
+    The data are the columns, (d, n): sums over features run fast.
+    """
     is_matrix = factor.ndim == 2
-    white = (X - mean) @ factor if is_matrix else (X - mean) * factor
+    away = columns - mean[:, None]
+    white = factor.T @ away if is_matrix else away * factor.reshape(-1, 1)
     scales = np.diagonal(factor) if is_matrix else np.broadcast_to(factor, mean.shape)
-    return np.log(scales).sum() - 0.5 * (LOG_2PI * len(mean) + np.einsum("nd,nd->n", white, white))
+    constant = np.log(scales).sum() - 0.5 * LOG_2PI * len(mean)
+    return constant - 0.5 * np.square(white, out=white).sum(axis=0)
 
 
 def _color(white: Array, factor: Array) -> Array:
@@ -227,18 +234,21 @@ def _scatter(X: Array, resp: Array, means: Array, *, full: bool) -> Array:
     n_components, d = means.shape
     scatter = np.zeros((n_components, d, d) if full else (n_components, d), X.dtype)
     for rows in gen_batches(len(X), BLOCK):
+        columns = np.ascontiguousarray(X[rows].T)
         for k, mean in enumerate(means):
-            away = X[rows] - mean
-            weighted = resp[rows, k, None] * away
-            scatter[k] += weighted.T @ away if full else np.einsum("nd,nd->d", weighted, away)
+            away = columns - mean[:, None]
+            if full:
+                scatter[k] += (resp[rows, k] * away) @ away.T
+            else:
+                scatter[k] += np.square(away, out=away) @ resp[rows, k]
     return scatter
 
 
-def _check_spread(X: Array, covariances: Array, covariance_type: CovarianceType) -> None:
-    """Refuse variances that are nothing but the rounding of the data."""
+def _check_spread(largest: Array, covariances: Array, covariance_type: CovarianceType) -> None:
+    """Refuse variances that are nothing but the rounding of the data, at most `largest`."""
     full = covariance_type in ("full", "tied")
     variances = np.diagonal(covariances.T) if full else covariances.reshape(len(covariances), -1)
-    if np.any(variances <= (10 * np.finfo(X.dtype).eps * np.abs(X).max(axis=0)) ** 2):
+    if np.any(variances <= (10 * np.finfo(largest.dtype).eps * largest) ** 2):
         raise ValueError(DEGENERATE)
 
 
@@ -317,8 +327,9 @@ def em_steps(
     ValueError
         If a component has shrunk onto a datum, or onto a plane.
     """
+    largest = np.abs(X).max(axis=0)
     while True:
-        _check_spread(X, parameters.covariances, covariance_type)
+        _check_spread(largest, parameters.covariances, covariance_type)
         factors = precision_cholesky(parameters.covariances, covariance_type)
         joint = log_joint(X, parameters.weights, parameters.means, factors, covariance_type)
         log_evidence, resp = responsibilities(joint)

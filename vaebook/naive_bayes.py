@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABCMeta, abstractmethod
+from collections.abc import Iterator
 from numbers import Real
 from typing import Any, Self
 
@@ -16,7 +17,7 @@ from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import logsumexp
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import Tags
+from sklearn.utils import Tags, gen_batches
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
     _check_sample_weight,
@@ -29,6 +30,9 @@ from vaebook._checks import check_at_least, fail
 from vaebook.gaussian import LOG_2PI
 
 Array = NDArray[Any]
+
+# Numbers taken at a time: a block of rows stays in the processor's cache.
+BLOCK = 2**15
 
 
 class _NaiveBayes(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
@@ -107,8 +111,9 @@ class _NaiveBayes(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
             In the order of ``classes_``.
         """
         check_is_fitted(self)
-        data = self._prepare(validate_data(self, X, dtype=np.float64, reset=False))
-        return self._log_likelihoods(data) + self._log_prior()
+        data = validate_data(self, X, dtype=np.float64, reset=False)
+        blocks = [self._log_likelihoods(self._prepare(data[rows])) for rows in _blocks(data)]
+        return np.concatenate(blocks) + self._log_prior()
 
     def predict_log_proba(self, X: ArrayLike) -> Array:
         """Posterior log-probability log p(y | x) of each class (equation ``eq-naive-bayes``).
@@ -211,19 +216,19 @@ class GaussianNB(_NaiveBayes):
         return X
 
     def _fit_features(self, X: Array, members: Array) -> None:
-        self.epsilon_ = self.var_smoothing * float(X.var(0).max())
-        shares = members / members.sum(1, keepdims=True)
-        self.theta_ = shares @ X
-        # by differences: the mean of squares less the square of the mean would cancel
-        pairs = zip(shares, self.theta_, strict=True)
-        variances = [share @ np.square(X - mean) for share, mean in pairs]
-        self.var_ = np.array(variances) + self.epsilon_
+        self.epsilon_ = self.var_smoothing * float(_moments(X, np.ones(len(X)))[1].max())
+        moments = [_moments(X[weights > 0], weights[weights > 0]) for weights in members]
+        self.theta_ = np.array([mean for mean, _ in moments])
+        self.var_ = np.array([variance for _, variance in moments]) + self.epsilon_
 
     def _log_likelihoods(self, X: Array) -> Array:
         constants = np.log(self.var_).sum(1) + X.shape[1] * LOG_2PI
-        pairs = zip(self.theta_, self.var_, strict=True)
-        squares = [(np.square(X - mean) / var).sum(1) for mean, var in pairs]
-        return -0.5 * (np.array(squares).T + constants)
+        squares = np.empty((len(self.theta_), len(X)))
+        for k, (mean, var) in enumerate(zip(self.theta_, self.var_, strict=True)):
+            white = X - mean
+            white /= np.sqrt(var)
+            squares[k] = np.einsum("nd,nd->n", white, white)
+        return -0.5 * (squares.T + constants)
 
     def _draw_features(self, classes: Array, rng: RandomState) -> Array:
         return rng.normal(self.theta_[classes], np.sqrt(self.var_[classes]))
@@ -288,7 +293,9 @@ class BernoulliNB(_NaiveBayes):
 
     def _log_likelihoods(self, X: Array) -> Array:
         if self.alpha > 0:
-            return X @ self.feature_log_prob_.T + (1 - X) @ self._log_prob_of_zero.T
+            # every feature taken for a zero, and then the difference that the ones make
+            difference = self.feature_log_prob_ - self._log_prob_of_zero
+            return X @ difference.T + self._log_prob_of_zero.sum(1)
         # Only the value that occurred counts: 0 · log 0 must not spoil the sum.
         pairs = zip(self.feature_log_prob_, self._log_prob_of_zero, strict=True)
         return np.array([np.where(X == 1, one, zero).sum(1) for one, zero in pairs]).T
@@ -296,6 +303,26 @@ class BernoulliNB(_NaiveBayes):
     def _draw_features(self, classes: Array, rng: RandomState) -> Array:
         probability = np.exp(self.feature_log_prob_[classes])
         return (rng.random_sample(probability.shape) < probability).astype(np.float64)
+
+
+def _blocks(X: Array) -> Iterator[slice]:
+    """Slices of some rows of `X` each."""
+    blocks: Iterator[slice] = gen_batches(len(X), max(1, BLOCK // X.shape[1]))
+    return blocks
+
+
+def _moments(X: Array, weights: Array) -> tuple[Array, Array]:
+    """Weighted mean and variance of each feature.
+
+    By differences: the mean of squares less the square of the mean would cancel.
+    """
+    mean = weights @ X / weights.sum()
+    squares = np.zeros_like(mean)
+    for rows in _blocks(X):
+        away = X[rows] - mean
+        away *= away
+        squares += weights[rows] @ away
+    return mean, squares / weights.sum()
 
 
 def _check_not_negative(argument: str, value: float) -> None:
