@@ -6,7 +6,7 @@ import re
 import sys
 
 from tools.dependencies import ROOT
-from tools.execution import NotebookError, execute, with_outputs
+from tools.execution import NotebookError, execute, store_reference, with_outputs
 from tools.normalise import normalise, to_text
 
 MEASURED = re.compile(r"(measured_\w+).*")
@@ -24,7 +24,7 @@ def main() -> None:
     again changes no file.
     """
     try:
-        jobs, _ = execute()
+        jobs, ran = execute()
     except NotebookError as error:
         sys.exit(f"\n{error}")
     for job in jobs.values():
@@ -32,6 +32,7 @@ def main() -> None:
         if compared(text) != compared(job.path.read_text(encoding="utf-8")):
             job.path.write_text(text, encoding="utf-8", newline="\n")
             print(f"changed: {job.path.relative_to(ROOT)}")
+    store_reference(ran)
     print(f"{len(jobs)} notebooks hold the outputs of their last run")
 
 

@@ -12,7 +12,7 @@ import json
 import posixpath
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +40,7 @@ class Equation:
     latex: str
     nowrap: bool
     docname: str
-    line: int | None
+    line: int | None = field(repr=False)  # prose above an equation moves it and changes nothing
 
     @property
     def is_statement(self) -> bool:
