@@ -1,15 +1,18 @@
 """The cache of executed notebooks, and the form in which notebooks are stored."""
 
+import asyncio
+import json
 import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from tools import dependencies, execution, notebooks, progress, schedule
+from tools import build, dependencies, execution, notebooks, progress, schedule
 from tools.dependencies import ROOT
 from tools.normalise import normalise, to_text
 from tools.schedule import Task
@@ -290,6 +293,92 @@ def test_execution_runs_once_and_keeps_outputs(book):
     assert record["seconds"] > 0
     assert record["peak_rss_bytes"] > 10 * 2**20
     assert execute()[1] == set()
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    """A project of one page, whose builds do nothing but succeed or fail as told."""
+    calls = []
+    (tmp_path / "book").mkdir()
+    (tmp_path / "book" / "page.md").write_text("prose")
+    (tmp_path / "book" / "page.css").write_text("look")
+    (tmp_path / "_build" / "html").mkdir(parents=True)
+    (tmp_path / "_build" / "html" / "index.html").write_text("")
+    monkeypatch.setattr(build, "ROOT", tmp_path)
+    monkeypatch.setattr(dependencies, "ROOT", tmp_path)
+    monkeypatch.setattr(build, "PAGE", tmp_path / "_build" / "html" / "index.html")
+    monkeypatch.setattr(build, "STAMP", tmp_path / "_build" / "html.json")
+    monkeypatch.setattr(build, "RECORDS", tmp_path / "_build" / "execution.json")
+    monkeypatch.setattr(execution, "RECORDS", tmp_path / "_build" / "execution.json")
+
+    def make(status=0):
+        """Build, and return the options of the pass, or None where nothing had to be done."""
+        pages = build.Pages()
+        if pages.are_current():
+            return None
+        monkeypatch.setattr(
+            build.subprocess,
+            "run",
+            lambda command, **_: calls.append(command[3:]) or SimpleNamespace(returncode=status),
+        )
+        pages.finish()
+        return calls[-1]
+
+    return SimpleNamespace(folder=tmp_path / "book", make=make)
+
+
+def test_pages_are_made_anew_where_sphinx_cannot_tell(site):
+    """Prose goes on from the last pass; the look of the pages and a failure start afresh."""
+    assert site.make() == ["--fresh"]
+    assert site.make() is None
+    (site.folder / "page.md").write_text("other prose")
+    assert site.make() == []
+    (site.folder / "page.css").write_text("other look")
+    assert site.make() == ["--fresh"]
+    (site.folder / "page.md").write_text("a mistake")
+    with pytest.raises(SystemExit):
+        site.make(status=1)
+    assert site.make() == ["--fresh"]
+    assert site.make() is None
+
+
+@pytest.mark.parametrize(("status", "options"), [(0, ["--all"]), (1, ["--fresh"])])
+@pytest.mark.parametrize(("left", "kind"), [(30, "--read"), (900, "--draft")])
+def test_pages_start_while_notebooks_run(site, monkeypatch, left, kind, status, options):
+    """The last pass goes on from a first one that found nothing wrong, and from no other."""
+    program = f"import sys; sys.exit({status} if '{kind}' in sys.argv else 7)"
+    monkeypatch.setattr(
+        build.Pages, "_command", lambda self, kind: [sys.executable, "-c", program, kind]
+    )
+    pages = build.Pages()
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, pages.start(left)).result()
+    assert pages.pass_options == options
+
+
+def test_an_idle_core_starts_the_pages(book, monkeypatch):
+    """Once, while a notebook still runs, with the seconds that are left."""
+    monkeypatch.setattr(execution, "cores", lambda: 2)
+    nbformat.write(notebook("1"), book / "a.ipynb")
+    called = []
+
+    async def idle(left):
+        called.append((left, execution.read_records()))
+
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(execution.execute, idle).result()
+    assert called == [(execution.UNKNOWN["seconds"], {})]
+
+
+def test_reference_times_stay_while_they_are_about_right(tmp_path, monkeypatch):
+    """Running again on another machine changes no file."""
+    monkeypatch.setattr(execution, "REFERENCE", tmp_path / "times.json")
+    monkeypatch.setattr(execution, "RECORDS", tmp_path / "execution.json")
+    for seconds, stored in [(10.0, 10.0), (17.0, 10.0), (21.0, 21.0), (9.0, 9.0)]:
+        run = {"seconds": seconds, "peak_rss_bytes": 5, "key": "k"}
+        execution.RECORDS.write_text(json.dumps({"a": run}))
+        execution.store_reference(["a"])
+        assert json.loads(execution.REFERENCE.read_text())["a"]["seconds"] == stored
 
 
 def test_a_failing_notebook_shows_cell_and_traceback(book):

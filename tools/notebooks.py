@@ -8,7 +8,7 @@ from nbformat import NotebookNode
 
 from tools.compare import differences
 from tools.dependencies import ROOT, code_cells
-from tools.execution import Job, NotebookError, execute, with_outputs
+from tools.execution import Job, NotebookError, execute, store_reference, with_outputs
 from tools.normalise import normalise, to_text
 
 
@@ -29,7 +29,7 @@ def main() -> None:
     changes no file.
     """
     try:
-        jobs, _ = execute()
+        jobs, ran = execute()
     except NotebookError as error:
         sys.exit(f"\n{error}")
     for job in jobs.values():
@@ -37,6 +37,7 @@ def main() -> None:
         if text != job.path.read_text(encoding="utf-8"):
             job.path.write_text(text, encoding="utf-8", newline="\n")
             print(f"changed: {job.path.relative_to(ROOT)}")
+    store_reference(ran)
     print(f"{len(jobs)} notebooks hold the outputs of their last run")
 
 

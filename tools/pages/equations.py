@@ -11,7 +11,7 @@ import hashlib
 import posixpath
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +44,7 @@ class Equation:
     latex: str
     nowrap: bool
     docname: str
-    line: int | None
+    line: int | None = field(repr=False)  # prose above an equation moves it and changes nothing
     section: tuple[str, str]
 
     @property
