@@ -94,6 +94,26 @@ def test_the_index_shows_what_checks_each_equation_in_reading_order(book):
     assert '<annotation encoding="application/x-tex">1 + 1 = 2</annotation>' in page
 
 
+def test_the_index_follows_the_sections_and_its_page_lists_them(book):
+    book.write(
+        "chapter.md", "# C\n\n$$a$$ (def-a)\n\n## The sum\n\n### Of two\n\n$$1 + 1 = 2$$ (eq-sum)\n"
+    )
+    assert book.build() == ""
+    page = book.page("equations.html")
+    assert 'href="equations.html#in-the-sum">The sum</a>' in book.page("index.html")
+    assert '<section id="in-the-sum">' in page
+    assert 'href="chapter.html#the-sum">The sum</a>' in page
+    assert page.index('id="check-def-a"') < page.index('id="in-the-sum"')
+    assert page.index('id="in-the-sum"') < page.index('id="check-eq-sum"')
+    assert ">eq-sum<" not in page  # a name for authors: readers see the number
+
+
+def test_equations_on_no_index_warn_their_author(book):
+    book.write("more.md", "# More\n\n$$b := 1$$ (def-b)\n")
+    book.write("index.md", "# Book\n\n```{toctree}\nchapter\nmore\nequations\n```\n")
+    assert "more.md: WARNING: no page lists its equations" in book.build()
+
+
 def test_classes_and_parametrised_tests_are_bound(book):
     book.write("chapter.md", "# C\n\n$$a$$ (eq-a)\n\n$$b$$ (eq-b)\n\n$$c$$ (eq-c)\n")
     book.write(

@@ -48,14 +48,19 @@ def compress_images(app: Sphinx, exception: Exception | None) -> None:
         return
     for drawing in Path(app.outdir, "_images").glob("*.svg"):
         text = drawing.read_text(encoding="utf-8")
-        if (smaller := PIXELS.sub(_compress, text)) != text:
+        if (smaller := compress(text)) != text:
             drawing.write_text(smaller, encoding="utf-8")
 
 
-def _compress(match: re.Match[str]) -> str:
+def compress(drawing: str) -> str:
+    """Return a drawing with its pixels in the smaller form."""
+    return PIXELS.sub(_as_webp, drawing)
+
+
+def _as_webp(match: re.Match[str]) -> str:
     stored = base64.b64decode(match[1])
     webp = io.BytesIO()
-    Image.open(io.BytesIO(stored)).save(webp, "webp", lossless=True, quality=100, method=6)
+    Image.open(io.BytesIO(stored)).save(webp, "webp", lossless=True, quality=80)
     if webp.tell() >= len(stored):
         return match[0]
     return "data:image/webp;base64," + base64.b64encode(webp.getvalue()).decode("ascii")

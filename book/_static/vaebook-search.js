@@ -1,0 +1,75 @@
+// Search as a reader of this book means it: by any usual name or spelling, and the text first.
+// Sphinx's own search (searchtools.js) finds words; it is asked once for each spelling.
+"use strict";
+(function () {
+  // Names of one thing: who asks for one of them also wants the others.
+  const NAMES = [
+    ["elbo", "evidence lower bound", "variational lower bound"],
+    ["vae", "variational autoencoder", "variational auto-encoder"],
+    ["kl divergence", "kullback-leibler divergence", "kl", "kullback-leibler", "relative entropy"],
+    ["iwae", "importance-weighted autoencoder", "importance-weighted bound"],
+    ["gmm", "gaussian mixture", "mixture of gaussians"],
+    ["hmm", "hidden markov model"],
+    ["em", "em algorithm", "expectation-maximization"],
+    ["mle", "maximum likelihood"],
+    ["map", "maximum a posteriori"],
+    ["kde", "kernel density"],
+    ["gan", "generative adversarial network", "adversarial network"],
+    ["ddpm", "denoising diffusion", "diffusion model"],
+    ["made", "masked autoencoder"],
+    ["pca", "principal components"],
+    ["ppca", "probabilistic pca"],
+    ["mmd", "maximum mean discrepancy"],
+    ["ess", "effective sample size"],
+    ["nll", "negative log-likelihood"],
+    ["reparameterization", "reparametrization", "reparameterisation", "reparametrisation"],
+  ].map((names) => names.map((name) => name.replaceAll("-", " ")));
+  const AMERICAN = /\b([a-z]{3,}[^aeiou])iz(e|ed|es|er|ing|ation|ations)\b/g;
+  const BRITISH = /\b([a-z]{3,}[^aeiou])is(e|ed|es|er|ing|ation|ations)\b/g;
+
+  function spellings(query) {
+    const asked = query.toLowerCase().replace(/[\s-]+/g, " ").trim();
+    const found = new Set([asked]);
+    for (const names of NAMES) {
+      const longest = [...names].sort((a, b) => b.length - a.length);
+      const name = longest.find((one) => ` ${asked} `.includes(` ${one} `));
+      if (name)
+        for (const other of names) found.add(` ${asked} `.replace(` ${name} `, ` ${other} `).trim());
+    }
+    for (const one of [...found])
+      found.add(one.replace(AMERICAN, "$1is$2")).add(one.replace(BRITISH, "$1iz$2"));
+    return [...found];
+  }
+
+  // The chapters and the glossary explain; the reference of the package lists.
+  function rank(page) {
+    if (page.startsWith("book/appendices/api")) return 0;
+    if (page.startsWith("book/appendices/glossary")) return 2;
+    return page.startsWith("book/appendices/") || page === "book/index" ? 1 : 2;
+  }
+
+  const search = Search._performSearch;
+  Search._performSearch = (query, ...terms) => {
+    const found = new Map();
+    for (const spelling of spellings(query)) {
+      const parsed = spelling === query ? [query, ...terms] : Search._parseQuery(spelling);
+      for (const result of search(...parsed)) {
+        const place = [result[0], result[2], result[3]].join();
+        const before = found.get(place);
+        if (before) before[4] += result[4];
+        else found.set(place, result);
+      }
+    }
+    // The last one is shown first.
+    return [...found.values()].sort((a, b) => rank(a[0]) - rank(b[0]) || a[4] - b[4]);
+  };
+
+  // The lines shown of a page: its text, with each formula once.
+  Search.htmlToText = (source, anchor) => {
+    const page = new DOMParser().parseFromString(source, "text/html");
+    for (const unread of page.querySelectorAll(".headerlink, .katex-mathml, script, style"))
+      unread.remove();
+    const place = (anchor && page.getElementById(anchor.slice(1))) || page.querySelector("article");
+    return place ? place.textContent : "";
+  };
+})();
