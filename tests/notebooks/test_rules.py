@@ -111,7 +111,7 @@ def tolerances_name_what_they_are_for(notebook):
 
 # --- recorded values --------------------------------------------------------------------------
 
-RECORDS = re.compile(r"\brecord\(")
+RECORDS = re.compile(r"\brecord\(|\bvaebook\.results\b")
 REMOVED = "remove-cell"
 
 
@@ -353,6 +353,10 @@ BREAKS = {
         "only seconds may be exempt",
     ),
     "visible record": (change(1, source="record(a=1)"), "record in a cell of its own"),
+    "visible import": (
+        change(1, source="from vaebook.results import record"),
+        "record in a cell of its own",
+    ),
     "removed name": (
         lambda notebook: notebook.cells.insert(
             1, new_code_cell("figures = 1", metadata={"tags": [REMOVED]}, execution_count=0)
