@@ -116,10 +116,13 @@ REMOVED = "remove-cell"
 
 
 def loaded_and_stored(source):
-    """Names that a cell reads, and names that it defines."""
-    names = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name)]
+    """Names that a cell reads, and names that it leaves behind."""
+    nodes = list(ast.walk(ast.parse(source)))
+    names = [node for node in nodes if isinstance(node, ast.Name)]
+    inner = [node.target for node in nodes if isinstance(node, ast.comprehension)]
+    local = {node.id for target in inner for node in ast.walk(target) if hasattr(node, "id")}
     loaded = {node.id for node in names if isinstance(node.ctx, ast.Load)}
-    return loaded, {node.id for node in names if isinstance(node.ctx, ast.Store)}
+    return loaded, {node.id for node in names if isinstance(node.ctx, ast.Store)} - local
 
 
 @rule
