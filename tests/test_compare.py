@@ -3,7 +3,8 @@
 import pytest
 from nbformat.v4 import new_code_cell, new_output
 
-from tools.compare import NUMBER, differences, names_nothing, read_tolerances
+from tools.compare import NUMBER, differences, names_nothing, read_tolerance, read_tolerances
+from tools.spread import EXACT, verdict
 
 
 def cell(text, within=None):
@@ -184,3 +185,21 @@ def test_a_tolerance_for_nothing():
     assert names_nothing(cell("84.7 nats", {"nats": 0.3, "bits": 0.1})) == ["bits"]
     assert names_nothing(cell("none", 0.3)) == ["*"]
     assert names_nothing(recorded({"a_*": 0.3, "b": 0.1}, a_1="1")) == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("found", "stated", "says"),
+    [
+        (["84.7", "84.7"], None, ""),
+        (["84.7", "84.8"], None, "missing"),
+        (["84.5", "85.1"], 0.3, "too tight"),
+        (["84.5", "85.0"], 0.3, "good"),
+        (["84.7", "84.8"], 0.3, "good"),
+        (["84.7", "84.8"], 0.4, "loose"),
+        (["84.7", "84.8"], "0.1 %", "good"),
+        (["1.0", "900"], "seconds", "exempt"),
+    ],
+)
+def test_the_verdict_on_a_tolerance(found, stated, says):
+    tolerance = EXACT if stated is None else read_tolerance(stated, "seconds")
+    assert verdict("84.7", found, tolerance)[1] == says

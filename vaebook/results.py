@@ -23,6 +23,9 @@ def record(**values: str | int) -> None:
     ``{result}`page/name```. What is recorded is text, because the rounding is the author's choice:
     ``record(test_nats=f"{nats:.1f}")``.
 
+    Recording is no part of a page of the book: it stands in a cell of its own, tagged
+    ``remove-cell``, whose metadata says how far each value may move from run to run.
+
     Parameters
     ----------
     **values

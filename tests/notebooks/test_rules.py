@@ -111,15 +111,18 @@ def tolerances_name_what_they_are_for(notebook):
 
 # --- recorded values --------------------------------------------------------------------------
 
-RECORDS = re.compile(r"\brecord\(")
+RECORDS = re.compile(r"\brecord\(|\bvaebook\.results\b")
 REMOVED = "remove-cell"
 
 
 def loaded_and_stored(source):
-    """Names that a cell reads, and names that it defines."""
-    names = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name)]
+    """Names that a cell reads, and names that it leaves behind."""
+    nodes = list(ast.walk(ast.parse(source)))
+    names = [node for node in nodes if isinstance(node, ast.Name)]
+    inner = [node.target for node in nodes if isinstance(node, ast.comprehension)]
+    local = {node.id for target in inner for node in ast.walk(target) if hasattr(node, "id")}
     loaded = {node.id for node in names if isinstance(node.ctx, ast.Load)}
-    return loaded, {node.id for node in names if isinstance(node.ctx, ast.Store)}
+    return loaded, {node.id for node in names if isinstance(node.ctx, ast.Store)} - local
 
 
 @rule
@@ -353,6 +356,10 @@ BREAKS = {
         "only seconds may be exempt",
     ),
     "visible record": (change(1, source="record(a=1)"), "record in a cell of its own"),
+    "visible import": (
+        change(1, source="from vaebook.results import record"),
+        "record in a cell of its own",
+    ),
     "removed name": (
         lambda notebook: notebook.cells.insert(
             1, new_code_cell("figures = 1", metadata={"tags": [REMOVED]}, execution_count=0)
