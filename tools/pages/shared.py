@@ -35,7 +35,7 @@ def plain(value: Any) -> Any:
 
 def state(env: BuildEnvironment) -> str:
     """Return the checksum of all that pages show of one another."""
-    domains = dict(env.domaindata)
+    domains: dict[str, Any] = dict(env.domaindata)
     if "cite" in domains:  # the rest of it comes from the bibliography's file and does not compare
         references = domains["cite"]["citation_refs"]
         domains["cite"] = {(ref.docname, to.key) for ref in references for to in ref.targets}
