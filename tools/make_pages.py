@@ -23,6 +23,11 @@ from sphinx.util.docutils import docutils_namespace, patch_docutils
 from tools.dependencies import ROOT
 
 BUILD = ROOT / "_build"
+DOCTREES = BUILD / "doctrees"  # not those of `jupyter-book build`, which does not know what is left
+# Sphinx stores what it knows before it writes. What it learns while it writes, a later pass needs
+# of the pages that it does not write: the previews of links, and the index of the search.
+WRITTEN = DOCTREES / "written.pickle"
+WRITTEN_NAMES = ("tippy_data", "_search_index_")
 
 
 def configuration(*, draft: bool) -> dict[str, Any]:
@@ -38,10 +43,9 @@ def configuration(*, draft: bool) -> dict[str, Any]:
     )[0]
 
 
-def save(app: Sphinx) -> None:
-    """Store what Sphinx knows of the pages, with what it learned while it wrote them."""
-    with Path(app.doctreedir, ENV_PICKLE_FILENAME).open("wb") as file:
-        pickle.dump(app.env, file, pickle.HIGHEST_PROTOCOL)
+def store(value: Any, file: Path) -> None:
+    """Write a pickle."""
+    file.write_bytes(pickle.dumps(value, pickle.HIGHEST_PROTOCOL))
 
 
 def make(*, draft: bool = False, read: bool = False, fresh: bool = False, all: bool = False) -> int:
@@ -52,7 +56,7 @@ def make(*, draft: bool = False, read: bool = False, fresh: bool = False, all: b
             srcdir=ROOT,
             confdir=None,
             outdir=BUILD / "html",
-            doctreedir=BUILD / ".doctrees",
+            doctreedir=DOCTREES,
             buildername="html",
             confoverrides=configuration(draft=early),
             status=None,
@@ -61,6 +65,8 @@ def make(*, draft: bool = False, read: bool = False, fresh: bool = False, all: b
             warningiserror=not early,
             keep_going=True,
         )
+        if WRITTEN.exists() and not fresh:
+            vars(app.env).update(pickle.loads(WRITTEN.read_bytes()))
         warnings = 0
 
         def count(app: Sphinx, env: object) -> None:
@@ -70,9 +76,11 @@ def make(*, draft: bool = False, read: bool = False, fresh: bool = False, all: b
         app.connect("env-updated", count, priority=0)
         if read:
             app.builder.read()
+            store(app.env, DOCTREES / ENV_PICKLE_FILENAME)
         else:
             app.build(force_all=all or fresh)
-        save(app)
+            written = vars(app.env).items()
+            store({k: value for k, value in written if k.startswith(WRITTEN_NAMES)}, WRITTEN)
         return bool(warnings) if early else app.statuscode
 
 
