@@ -51,17 +51,22 @@
   const search = Search._performSearch;
   Search._performSearch = (query, ...terms) => {
     const found = new Map();
+    const pages = new Map(); // how much of a page answers
+    const add = (map, key, score) => map.set(key, (map.get(key) ?? 0) + score);
     for (const spelling of spellings(query)) {
       const parsed = spelling === query ? [query, ...terms] : Search._parseQuery(spelling);
       for (const result of search(...parsed)) {
-        const place = [result[0], result[2], result[3]].join();
-        const before = found.get(place);
-        if (before) before[4] += result[4];
+        const [page, title, anchor, description, score] = result;
+        const place = [page, anchor, description].join();
+        if (found.has(place)) found.get(place)[4] += score;
         else found.set(place, result);
+        add(pages, page, score);
+        if (title.toLowerCase().includes(spelling)) add(pages, page, Scorer.title);
       }
     }
     // The last one is shown first.
-    return [...found.values()].sort((a, b) => rank(a[0]) - rank(b[0]) || a[4] - b[4]);
+    return [...found.values()].sort((a, b) =>
+      rank(a[0]) - rank(b[0]) || pages.get(a[0]) - pages.get(b[0]) || a[4] - b[4]);
   };
 
   // The lines shown of a page: its text, with each formula once.

@@ -20,10 +20,10 @@ QUESTIONS = [
     ("IWAE", "latent_variables/vae_evaluation", 3),
     ("GMM", "latent_variables/gaussian_mixtures", 3),
     ("EM algorithm", "latent_variables/gaussian_mixtures", 5),
-    ("HMM", "introduction/latent_variable_models", 5),
+    ("HMM", "introduction/latent_variable_models", 8),
     ("MLE", "introduction/gaussians_and_mle", 3),
-    ("normalisation", "introduction/density_estimation", 8),
-    ("posterior collapse", "latent_variables/vae_evaluation", 3),
+    ("normalisation", "introduction/density_estimation", 20),
+    ("posterior collapse", "latent_variables/vae_evaluation", 5),
 ]
 
 FOUND = "asked => Search._performSearch(...Search._parseQuery(asked)).reverse().map(r => r[0])"

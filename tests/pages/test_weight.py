@@ -64,7 +64,7 @@ def _visit(browser: Browser, url: str) -> FirstVisit:
     context.add_init_script(WATCH)
     page = context.new_page()
     answers: list[Response] = []
-    page.on("response", answers.append)
+    page.on("response", lambda answer: answers.append(answer))
     page.goto(url, wait_until="networkidle")
     page.evaluate("document.fonts.ready")
     moved, first, last = page.evaluate(
