@@ -13,7 +13,8 @@ COMMAND = [
     *("-p", "tools.nbval_replay", "--nbval-lax", "--nbval-current-env"),
     *("--nbval-sanitize-with", "tests/nbval_sanitize.cfg"),
     *("--cov", "--cov-report=term-missing:skip-covered", "--cov-fail-under=95"),
-    *("-n", "auto", "--maxprocesses=4", "--dist", "loadfile"),
+    # In the order of collection, the long files come before the short ones that even things out.
+    *("-n", "auto", "--maxprocesses=4", "--dist", "loadfile", "--no-loadscope-reorder"),
     *("--durations=10", "--durations-min=1", "--no-header", "-q"),
 ]
 
