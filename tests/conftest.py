@@ -1,10 +1,12 @@
-"""What all tests share: a browser."""
+"""What all tests share: a browser, and how they are spread over processes."""
 
 import os
+import re
 import shutil
 
 import pytest
 from playwright.sync_api import Error
+from xdist.scheduler import LoadFileScheduling
 
 BROWSERS = (
     "chromium",
@@ -46,3 +48,22 @@ def browser(launch_browser):
         pytest.skip(message)
     yield started
     started.close()
+
+
+class ByFileAndPage(LoadFileScheduling):
+    """Like ``--dist loadfile``, but each page of the book is a unit of its own.
+
+    One process opens a page and runs all that is asked of it; pages make up half of the work,
+    and the processes share them evenly.
+    """
+
+    def _split_scope(self, nodeid):
+        """Return what is run in one process: the tests of a page, or else those of a file."""
+        page = re.search(r"test_every_page\.py::\w+\[(.+?\.html)", nodeid)
+        return page[1] if page else super()._split_scope(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Spread the tests; a choice other than ``--dist loadfile`` stands as it is."""
+    return ByFileAndPage(config, log) if config.option.dist == "loadfile" else None

@@ -12,7 +12,8 @@ COMMAND = [
     *(sys.executable, "-m", "pytest", "tests", "book"),
     *("-p", "tools.nbval_replay"),
     *("--cov", "--cov-report=term-missing:skip-covered", "--cov-fail-under=95"),
-    *("-n", "auto", "--maxprocesses=4", "--dist", "loadfile"),
+    # In the order of collection, the long files come before the short ones that even things out.
+    *("-n", "auto", "--maxprocesses=4", "--dist", "loadfile", "--no-loadscope-reorder"),
     *("--durations=10", "--durations-min=1", "--no-header", "-q"),
 ]
 

@@ -151,11 +151,15 @@ def test_solution_opens_by_keyboard(reader: Page, bases: dict[str, str], built_b
 
 @every_chapter
 def test_live_figures_answer_the_keyboard(
-    reader: Page, bases: dict[str, str], chapter: str
+    reader: Page, bases: dict[str, str], built_book: Path, chapter: str
 ) -> None:
     """A slider of a live figure changes what the figure shows."""
+    if "vaebook-static" not in (built_book / chapter).read_text(encoding="utf-8"):
+        return  # nothing to open the page for
     _open(reader, bases["file"] + chapter)
-    for figure in reader.locator(".vaebook-static").all():
+    figures = reader.locator(".vaebook-static").all()
+    assert figures
+    for figure in figures:
         assert figure.get_attribute("data-state") == "live"
         assert figure.get_attribute("aria-label")
         before = figure.inner_text()
