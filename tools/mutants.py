@@ -796,7 +796,7 @@ MUTANTS = [
     # --- Gaussian mixtures
     Mutant(
         "a component's log-determinant with the wrong sign",
-        *(MIXTURE, "return np.log(scales).sum() - 0.5", "return -np.log(scales).sum() - 0.5"),
+        *(MIXTURE, "constant = np.log(scales).sum()", "constant = -np.log(scales).sum()"),
         (
             *("eq-mixture-density", "eq-one-hot-joint", "eq-complete-log-likelihood"),
             *("eq-mixture-joint", "eq-gaussian-by-cholesky", "eq-incomplete-log-likelihood"),
@@ -811,7 +811,7 @@ MUTANTS = [
     ),
     Mutant(
         "components without their weights",
-        *(MIXTURE, "return (joint + np.log(weights)[:, None]).T", "return joint.T"),
+        *(MIXTURE, "joint += np.log(weights)[:, None]", "joint += 0"),
         ("eq-mixture-joint", "eq-mixture-density", "eq-one-hot-joint", "eq-responsibilities"),
     ),
     Mutant(
@@ -821,7 +821,11 @@ MUTANTS = [
     ),
     Mutant(
         "scatter about the mean of the data",
-        *(MIXTURE, "away = X[rows] - mean", "away = X[rows] - X.mean(axis=0)"),
+        *(
+            MIXTURE,
+            "away = columns - mean[:, None]\n            if full",
+            "away = columns - X.mean(axis=0)[:, None]\n            if full",
+        ),
         ("eq-m-step", "eq-em-monotone"),
     ),
     Mutant(
@@ -944,7 +948,11 @@ MUTANTS = [
     ),
     Mutant(
         "naive Bayes that looks only at the ones",
-        *(NAIVE_BAYES, " + (1 - X) @ self._log_prob_of_zero.T", ""),
+        *(
+            NAIVE_BAYES,
+            "X @ difference.T + self._log_prob_of_zero.sum(1)",
+            "X @ self.feature_log_prob_.T",
+        ),
         ("eq-naive-bayes", "eq-naive-bayes-linear"),
     ),
     Mutant(
@@ -954,7 +962,7 @@ MUTANTS = [
     ),
     Mutant(
         "the probabilities of the classes counted twice",
-        *(NAIVE_BAYES, "(data) + self._log_prior()", "(data) + 2 * self._log_prior()"),
+        *(NAIVE_BAYES, "(blocks) + self._log_prior()", "(blocks) + 2 * self._log_prior()"),
         ("eq-repeated-evidence", "eq-naive-bayes"),
     ),
     Mutant(

@@ -714,7 +714,7 @@ def _viterbi(log_transition: Array, scores: Array, begins: Array) -> tuple[float
     best, following = np.zeros(n_states), np.empty(n_states)
     best_before = np.zeros((n_samples, n_states), dtype=np.int32)
     for t in range(n_samples):
-        last = best.argmax()  # the end of the sequence before, whatever begins at t
+        last = int(best.argmax())  # the end of the sequence before, whatever begins at t
         for j in range(n_states):
             top, state = best[last], last
             if not begins[t]:
