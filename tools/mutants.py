@@ -796,7 +796,7 @@ MUTANTS = [
     # --- Gaussian mixtures
     Mutant(
         "a component's log-determinant with the wrong sign",
-        *(MIXTURE, "constant = np.log(scales).sum()", "constant = -np.log(scales).sum()"),
+        *(MIXTURE, "joint += (np.log(scales)", "joint += (-np.log(scales)"),
         (
             *("eq-mixture-density", "eq-one-hot-joint", "eq-complete-log-likelihood"),
             *("eq-mixture-joint", "eq-gaussian-by-cholesky", "eq-incomplete-log-likelihood"),
@@ -823,8 +823,8 @@ MUTANTS = [
         "scatter about the mean of the data",
         *(
             MIXTURE,
-            "away = columns - mean[:, None]\n            if full",
-            "away = columns - X.mean(axis=0)[:, None]\n            if full",
+            "away = columns - mean[:, None]",
+            "away = columns - X.mean(axis=0)[:, None]",
         ),
         ("eq-m-step", "eq-em-monotone"),
     ),
