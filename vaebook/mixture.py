@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
+import numba
 import numpy as np
 from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
@@ -128,26 +129,41 @@ def log_joint(
     """
     factors = _one_each(precisions_cholesky, covariance_type, len(means))
     joint = np.empty((len(means), len(X)), X.dtype)  # a component a row: sums over k run fast
-    for rows in gen_batches(len(X), BLOCK):
-        columns = np.ascontiguousarray(X[rows].T)
-        for k, (mean, factor) in enumerate(zip(means, factors, strict=True)):
-            joint[k, rows] = _log_gaussian(columns, mean, factor)
+    if covariance_type in ("full", "tied"):
+        for rows in gen_batches(len(X), BLOCK):
+            columns = np.ascontiguousarray(X[rows].T)  # sums over features run fast, too
+            for k, (mean, factor) in enumerate(zip(means, factors, strict=True)):
+                white = factor.T @ (columns - mean[:, None])
+                joint[k, rows] = np.square(white, out=white).sum(axis=0)
+        scales = np.diagonal(factors, axis1=1, axis2=2)
+    else:
+        scales = np.ones_like(means) * factors.reshape(len(means), -1)
+        _whitened_squares(X, means, scales, joint)
+    joint *= -0.5
+    joint += (np.log(scales).sum(axis=1) - 0.5 * LOG_2PI * X.shape[1])[:, None]
     with np.errstate(divide="ignore"):  # an empty component has log-weight minus infinity
         joint += np.log(weights)[:, None]
     return joint.T
 
 
-def _log_gaussian(columns: Array, mean: Array, factor: Array) -> Array:
-    """Whiten by `factor`, a triangular matrix or the inverse deviations; then a standard normal.
+@numba.njit(cache=True, fastmath={"reassoc"})
+def _whitened_squares(X: Array, means: Array, scales: Array, squares: Array) -> None:
+    """Fill in each squared distance from each mean, (K, n), in units of the deviations."""
+    for i in range(len(X)):
+        for k in range(len(means)):
+            total = 0.0
+            for j in range(X.shape[1]):
+                total += ((X[i, j] - means[k, j]) * scales[k, j]) ** 2
+            squares[k, i] = total
 
-    The data are the columns, (d, n): sums over features run fast.
-    """
-    is_matrix = factor.ndim == 2
-    away = columns - mean[:, None]
-    white = factor.T @ away if is_matrix else away * factor.reshape(-1, 1)
-    scales = np.diagonal(factor) if is_matrix else np.broadcast_to(factor, mean.shape)
-    constant = np.log(scales).sum() - 0.5 * LOG_2PI * len(mean)
-    return constant - 0.5 * np.square(white, out=white).sum(axis=0)
+
+@numba.njit(cache=True)
+def _add_squares(X: Array, resp: Array, means: Array, scatter: Array) -> None:
+    """Add the weighted squared differences from each mean to `scatter`, (K, d)."""
+    for i in range(len(X)):
+        for k in range(len(means)):
+            for j in range(X.shape[1]):
+                scatter[k, j] += resp[i, k] * (X[i, j] - means[k, j]) ** 2
 
 
 def _color(white: Array, factor: Array) -> Array:
@@ -232,15 +248,16 @@ def m_step(
 def _scatter(X: Array, resp: Array, means: Array, *, full: bool) -> Array:
     """Weighted sums of squared differences from each mean: matrices, or their diagonals."""
     n_components, d = means.shape
-    scatter = np.zeros((n_components, d, d) if full else (n_components, d), X.dtype)
+    if not full:
+        squares = np.zeros((n_components, d))  # in double precision: there are many terms
+        _add_squares(X, resp, means, squares)
+        return squares.astype(X.dtype)
+    scatter = np.zeros((n_components, d, d), X.dtype)
     for rows in gen_batches(len(X), BLOCK):
         columns = np.ascontiguousarray(X[rows].T)
         for k, mean in enumerate(means):
             away = columns - mean[:, None]
-            if full:
-                scatter[k] += (resp[rows, k] * away) @ away.T
-            else:
-                scatter[k] += np.square(away, out=away) @ resp[rows, k]
+            scatter[k] += (resp[rows, k] * away) @ away.T
     return scatter
 
 

@@ -1,6 +1,6 @@
 """Training by gradient: one loop for every model that is a `torch.nn.Module`.
 
-What is learned is learned in :func:`take_step`. The rest is bookkeeping: it shuffles, averages,
+What is learned is learned in ``take_step``. The rest is bookkeeping: it shuffles, averages,
 records, saves and resumes.
 
 Data stay in memory as one tensor and are indexed by batch. Training can be interrupted at any step

@@ -19,7 +19,11 @@ from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import elementwise
 from scipy.special import ndtr, ndtri, softmax
-from scipy.stats.sampling import NumericalInversePolynomial, UNURANError
+from scipy.stats.sampling import (
+    NumericalInverseHermite,
+    NumericalInversePolynomial,
+    UNURANError,
+)
 from sklearn.utils import check_random_state
 
 from vaebook._checks import fail
@@ -145,8 +149,9 @@ class NumericalInverse:
     r"""Quantile function of a distribution that is known by its density, or by its cdf.
 
     A density is integrated and inverted once, into polynomials that are fast to evaluate (SciPy's
-    ``NumericalInversePolynomial``, an algorithm of [1]_). A cdf is inverted anew for each number,
-    by a root finder that keeps the root in a bracket.
+    ``NumericalInversePolynomial``, an algorithm of [1]_). A cdf is solved anew for each number:
+    by a few secants from a rough table, and where these do not arrive by a root finder that keeps
+    the root in a bracket.
 
     Parameters
     ----------
@@ -198,9 +203,11 @@ class NumericalInverse:
                 density.pdf = pdf
             else:
                 density.logpdf = log_pdf
-            self._quantile = _invert_density(density, support, center, u_error)
+            inverse = _invert_density(density, support, center, u_error)
+            self._quantile, self._draw = inverse.ppf, inverse.rvs
         else:
             self._quantile = _invert_cdf(cdf, support)
+            self._draw = lambda n, random_state: self._quantile(random_state.uniform(size=n))
 
     def ppf(self, q: ArrayLike) -> Array:
         """Quantile of each number of `q`, which must lie in [0, 1]."""
@@ -215,19 +222,20 @@ class NumericalInverse:
 
     def sample(self, n_samples: int = 1, random_state: int | RandomState | None = None) -> Array:
         """Draw independent numbers, shape (n_samples,), from uniform ones."""
-        return self.ppf(check_random_state(random_state).uniform(size=n_samples))
+        return self._draw(n_samples, check_random_state(random_state))
 
 
 class _Density:
-    """What SciPy asks for: an object with a method `pdf` or `logpdf`."""
+    """What SciPy asks for: an object with a method `pdf`, `logpdf` or `cdf`."""
 
     pdf: Any
     logpdf: Any
+    cdf: Any
 
 
 def _invert_density(
     density: _Density, support: tuple[float, float], center: float | None, u_error: float
-) -> Function:
+) -> Any:
     try:
         inverse = NumericalInversePolynomial(
             density, domain=support, center=center, u_resolution=u_error
@@ -235,7 +243,7 @@ def _invert_density(
     except UNURANError as error:
         wanted = f"a density on {support}, positive at center={center}, with a finite integral"
         fail("pdf or log_pdf", wanted, f"one that SciPy refuses: {error}")
-    return inverse.ppf
+    return inverse
 
 
 def _invert_cdf(cdf: Function, support: tuple[float, float]) -> Function:
@@ -243,22 +251,62 @@ def _invert_cdf(cdf: Function, support: tuple[float, float]) -> Function:
     ends = np.asarray(cdf(np.array(support, dtype=float)), dtype=float)
     if ends.shape != (2,) or not np.allclose(ends, [0, 1], rtol=0, atol=1e-9):
         fail("cdf", f"0 and 1 at the ends of {support}", ends.tolist())
+    table = _table(cdf, support)
+
+    def quantile(q: Array) -> Array:
+        x = np.where(q <= 0, low, high).astype(float)
+        inside = (q > 0) & (q < 1)
+        found, left = _by_secants(cdf, q[inside], table)
+        found[left] = _by_brackets(cdf, q[inside][left], support)
+        x[inside] = found
+        return x
+
+    return quantile
+
+
+def _table(cdf: Function, support: tuple[float, float]) -> Function:
+    """Rough quantiles, by lines between the points of a table; NaN where SciPy cannot make one."""
+    distribution = _Density()
+    distribution.cdf = lambda x: cdf(np.array([x]))[0]
+    try:
+        rough = NumericalInverseHermite(distribution, domain=support, order=1, u_resolution=1e-5)
+    except UNURANError:
+        return lambda q: np.full_like(q, np.nan)
+    return rough.ppf
+
+
+def _by_secants(cdf: Function, q: Array, table: Function) -> tuple[Array, Array]:
+    """Quantiles of `q`, and the indices of those that a few secants do not find to rounding."""
+    x, left = table(q), np.arange(len(q))
+    ahead = 1e-3 * q * (1 - q)
+    slope = (table(q + ahead) - x) / ahead
+    error, step = np.full_like(q, np.nan), np.zeros_like(q)
+    for _ in range(8):
+        before, error = error, cdf(x[left]) - q[left]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            secant = step / (error - before)
+        slope = np.where(np.isfinite(secant) & (secant > 0), secant, slope)
+        wrong = ~(np.abs(error) <= 1e-14 * q[left])
+        left, error, slope = left[wrong], error[wrong], slope[wrong]
+        if len(left) == 0:
+            break
+        step = -slope * error
+        x[left] += step
+    return x, left
+
+
+def _by_brackets(cdf: Function, q: Array, support: tuple[float, float]) -> Array:
+    low, high = support
     start = low if np.isfinite(low) else min(-1.0, high - 1)
     stop = high if np.isfinite(high) else max(1.0, start + 1)
 
     def error(x: Array, q: Array) -> Array:
         return cdf(x) - q
 
-    def quantile(q: Array) -> Array:
-        x = np.where(q <= 0, low, high).astype(float)
-        inside = (q > 0) & (q < 1)
-        begin = np.full(q[inside].shape, start), np.full(q[inside].shape, stop)
-        arguments = {"args": (q[inside],), "maxiter": 2000}
-        found = elementwise.bracket_root(error, *begin, xmin=low, xmax=high, **arguments)
-        x[inside] = elementwise.find_root(error, found.bracket, **arguments).x
-        return x
-
-    return quantile
+    begin = np.full(q.shape, start), np.full(q.shape, stop)
+    options = {"args": (q,), "maxiter": 2000}
+    found = elementwise.bracket_root(error, *begin, xmin=low, xmax=high, **options)
+    return elementwise.find_root(error, found.bracket, **options).x
 
 
 # --- more than one dimension ----------------------------------------------------------------------
