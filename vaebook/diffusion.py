@@ -797,7 +797,8 @@ class BinaryDiffusion(Diffusion):
     ) -> Float[Tensor, "batch features"]:
         r"""Guess the noise in x_t: what remains when the expected datum is taken out.
 
-        The expected datum is :math:`	anh(\sqrt{arlpha_t}\, x_t / (1 - arlpha_t) + f(x_t))`
+        The expected datum is
+        :math:`\tanh(\sqrt{\bar\alpha_t}\, x_t / (1 - \bar\alpha_t) + f(x_t))`
         with the network f (equation ``eq-binary-denoiser`` of the book). So little noise is found
         without error, whatever the network. Parameters as for :meth:`Diffusion.predict_noise`.
         """
