@@ -176,7 +176,7 @@ def _sections(equations: list[Equation]) -> list[tuple[str, str]]:
 
 def _headed(section: tuple[str, str], *title: nodes.Node) -> nodes.section:
     anchor, text = section
-    heading = nodes.title("", text, *(title or [nodes.Text(text)]))
+    heading = nodes.title("", "", *(title or [nodes.Text(text)]))
     return nodes.section("", heading, ids=[f"in-{anchor}"])
 
 
