@@ -22,7 +22,8 @@ QUESTIONS = [
     ("EM algorithm", "latent_variables/gaussian_mixtures", 5),
     ("HMM", "introduction/latent_variable_models", 8),
     ("MLE", "introduction/gaussians_and_mle", 3),
-    ("normalisation", "introduction/density_estimation", 20),
+    ("binarisation", "latent_variables/vae_training", 8),
+    ("normalisation", "introduction/density_estimation", 40),
     ("posterior collapse", "latent_variables/vae_evaluation", 5),
 ]
 
