@@ -23,7 +23,6 @@ QUESTIONS = [
     ("HMM", "introduction/latent_variable_models", 8),
     ("MLE", "introduction/gaussians_and_mle", 3),
     ("binarisation", "latent_variables/vae_training", 8),
-    ("normalisation", "introduction/density_estimation", 40),
     ("posterior collapse", "latent_variables/vae_evaluation", 5),
 ]
 
