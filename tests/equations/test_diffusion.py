@@ -36,7 +36,7 @@ def constant(value: float, n_steps: int) -> Tensor:
     return torch.full((n_steps,), value, dtype=F64)
 
 
-def exact_model(betas: Tensor, variance: str | None = None) -> Diffusion:
+def exact_model(betas: Tensor, variance: str = "beta") -> Diffusion:
     return Diffusion(GaussianNoisePredictor(MEAN, COVARIANCE), betas, 2, variance=variance)
 
 
