@@ -31,8 +31,11 @@ def checksum(*parts: str | bytes) -> str:
 
 def package_files(*, python: bool = False) -> list[Path]:
     """Return the files of the package that are not Python, or all of them."""
-    unwanted = {".pyc"} if python else {".py", ".pyc"}
-    return sorted(f for f in PACKAGE.rglob("*") if f.is_file() and f.suffix not in unwanted)
+    return sorted(
+        file
+        for file in PACKAGE.rglob("*")
+        if file.is_file() and "__pycache__" not in file.parts and (python or file.suffix != ".py")
+    )
 
 
 def code_cells(notebook: dict[str, Any]) -> list[Any]:

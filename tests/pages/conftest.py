@@ -176,7 +176,7 @@ def _look(page: Page, path: str, base: str, scheme: str) -> dict[str, Visit]:
             external.append(request.url)
 
     page.on("request", on_request)
-    page.on("requestfailed", lambda request: missing.append(request.url))
+    page.on("requestfailed", lambda sent: missing.append(f"{sent.url}: {sent.failure}"))
     page.on("response", lambda answer: answer.ok or missing.append(answer.url))
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on(
