@@ -126,16 +126,26 @@ def built_book() -> Path:
     return HTML
 
 
+class _Server(http.server.ThreadingHTTPServer):
+    """Takes the many connections that a browser opens at once."""
+
+    request_queue_size = 128
+
+
 class _QuietHandler(http.server.SimpleHTTPRequestHandler):
+    """Answers as servers do: it keeps a connection for the next file, and writes no line of log."""
+
+    protocol_version = "HTTP/1.1"
+
     def log_message(self, format: str, *args: Any) -> None:
-        """Write nothing for each request."""
+        """Write nothing."""
 
 
 @pytest.fixture(scope="session")
 def server(built_book: Path) -> Iterator[str]:
     """Serve the book on this machine."""
     handler = functools.partial(_QuietHandler, directory=str(built_book))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+    with _Server(("127.0.0.1", 0), handler) as running:
         threading.Thread(target=running.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{running.server_port}/"
         running.shutdown()
