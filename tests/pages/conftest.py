@@ -185,9 +185,13 @@ def _look(page: Page, path: str, base: str, scheme: str) -> dict[str, Visit]:
         if not request.url.startswith((base, "data:", "blob:")):
             external.append(request.url)
 
+    def note_failure(status: int, url: str) -> None:
+        if status >= 400:  # a file that has not changed is answered by 304, and is there
+            missing.append(f"{url}: {status}")
+
     page.on("request", on_request)
     page.on("requestfailed", lambda sent: missing.append(f"{sent.url}: {sent.failure}"))
-    page.on("response", lambda answer: answer.ok or missing.append(answer.url))
+    page.on("response", lambda answer: note_failure(answer.status, answer.url))
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on(
         "console",
