@@ -605,9 +605,8 @@ class Terminal(io.StringIO):
         (Terminal, None, True, True),
         (Terminal, "1", True, False),
         (Terminal, None, False, False),
-        (io.StringIO, None, True, False),
     ],
-    ids=["terminal", "TQDM_DISABLE", "progress=False", "file"],
+    ids=["terminal", "TQDM_DISABLE", "progress=False"],
 )
 def test_a_bar_is_shown_on_a_terminal_only(monkeypatch, file, disabled, progress, shown):
     stream = file()
@@ -623,6 +622,21 @@ def test_a_bar_is_shown_on_a_terminal_only(monkeypatch, file, disabled, progress
         assert "epoch 3/3" in text
         assert "reconstruction=-" in text
         assert "kl=" in text
+
+
+@pytest.mark.parametrize(("disabled", "n_lines"), [(None, EPOCHS), ("1", 0)])
+def test_a_line_an_epoch_is_written_where_there_is_no_terminal(monkeypatch, disabled, n_lines):
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.delenv("TQDM_DISABLE", raising=False)
+    if disabled:
+        monkeypatch.setenv("TQDM_DISABLE", disabled)
+    history = train(make_model())
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == n_lines
+    for i, line in enumerate(lines):
+        assert line.startswith(f"epoch {i + 1}/3: bound {history.train['bound'][i]:.2f}, ")
+        assert f"validation bound {history.validation['bound'][i + 1]:.2f}; " in line
 
 
 # --- devices and paths ------------------------------------------------------------------------
@@ -668,9 +682,8 @@ def test_a_model_is_put_back_even_if_the_first_validation_fails():
     assert len(moves) == 2  # there, and back
 
 
-def test_bfloat16_pays_on_a_gpu_that_has_it(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
-    assert training.bfloat16_pays(torch.device("cuda"))
+def test_bfloat16_is_left_to_processors_with_instructions_for_it():
+    assert not training.bfloat16_pays(torch.device("cuda"))
     assert not training.bfloat16_pays(torch.device("mps"))
 
 
@@ -687,7 +700,9 @@ def test_checkpoints_lie_in_the_cache_folder(monkeypatch, tmp_path):
     [
         ({"data": torch.zeros(0, 6)}, "data"),
         ({"data": torch.zeros(6)}, "data"),
-        ({"data": np.zeros((5, 6))}, "data"),
+        ({"data": [[0.0] * 6]}, "data"),
+        ({"data": np.zeros((0, 6))}, "data"),
+        ({"data": np.array([["a", "b"]])}, "data"),
         ({"validation": torch.zeros(0, 6)}, "validation"),
         ({"validation": torch.zeros(4, 5)}, "validation"),
         ({"validation": torch.zeros(6)}, "validation"),
@@ -707,11 +722,13 @@ def test_checkpoints_lie_in_the_cache_folder(monkeypatch, tmp_path):
         ({"ema": nan}, "ema"),
         ({"seed": 0.5}, "seed"),
         ({"seed": -1}, "seed"),
+        ({"seed": 2**64}, "seed"),
+        ({"lr": "1e-3"}, "lr"),
         ({"device": "abacus"}, "device"),
         ({"amp": "yes"}, "amp"),
         ({"objective": lambda m, x, g, beta=1.0: (m.elbo(x, g).mean(), {})}, "objective"),
         ({"objective": lambda m, x, g, beta=1.0: (m.elbo(x, g)[:, None], {})}, "objective"),
-        ({"data": torch.full((5, 6), nan), "transform": None, "validation": None}, "x"),
+        ({"data": torch.full((5, 6), nan), "transform": None, "validation": None}, "data"),
         ({"data": torch.full((5, 6), 255.0), "transform": None, "validation": None}, "x"),
     ],
 )

@@ -23,8 +23,8 @@ from torch import Generator, Tensor, nn
 
 from vaebook._checks import check_at_least, check_in, fail
 from vaebook.networks import mlp
+from vaebook.rows import Batches, as_rows
 from vaebook.training import (
-    Batches,
     History,
     Transform,
     average_of,
@@ -242,10 +242,10 @@ def fit_gan(
     FloatingPointError
         At the first step with a loss that is not finite.
     """
-    check_recipe(data, epochs, batch_size, lr, ema, seed)
+    check_recipe(epochs, batch_size, lr, ema, seed)
     target = pick_device(device)
+    rows = as_rows(data, target)
     with on_device(gan, target):
-        data = data.to(target)
         order, noise = Generator().manual_seed(seed), Generator(target).manual_seed(seed + 1)
         n_steps = epochs * math.ceil(len(data) / batch_size)
         players = gan.discriminator_network, gan.generator_network
@@ -259,7 +259,7 @@ def fit_gan(
         for _ in progress_bar(range(epochs), "epochs", progress):
             started, totals = time.monotonic(), torch.zeros(2, device=target)
             shuffled = torch.randperm(len(data), generator=order).to(target)
-            for batch in Batches(data, shuffled.split(batch_size)):
+            for batch in Batches(rows, shuffled, batch_size):
                 x = batch if transform is None else transform(batch, noise)
                 for optimizer in optimizers:
                     optimizer.param_groups[0]["lr"] = lr * (1 - step / n_steps)
@@ -269,7 +269,7 @@ def fit_gan(
                 loss_g = generator_loss(gan.logit(gan(len(x), noise)))
                 _take_step(optimizers[1], loss_g, step)
                 if averaged is not None:
-                    averaged.update_parameters(gan.generator_network)
+                    averaged.update(gan.generator_network)
                 totals += torch.stack([loss_d.detach(), loss_g.detach()]) * len(x)
                 step += 1
             for name, total in zip(history.train, totals.tolist(), strict=True):
