@@ -16,7 +16,8 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from vaebook._checks import fail
 
 WANTED = "a tensor of at least one row, or an array, Dataset or DataLoader of them"
-BYTES_IN_CHECKSUM = 2**28
+BYTES_IN_CHECKSUM = 2**28  # of rows in memory
+ROWS_IN_CHECKSUM = 256  # of others, which take longer to come
 BYTES_AT_ONCE = 2**24
 
 
@@ -105,10 +106,11 @@ class Batches:
 
 
 def checksum(rows: Rows) -> int:
-    """Checksum of the rows, or of some evenly spaced ones if they have more than 256 MiB."""
+    """Checksum of the rows; of evenly spaced ones, if they are many or not in memory."""
     first = next(rows.batches([torch.zeros(1, dtype=torch.int64)]))
     n, row_bytes = rows.shape[0], max(1, first.nbytes)
-    n_taken = min(n, max(1, BYTES_IN_CHECKSUM // row_bytes))
+    in_memory = isinstance(rows, _OnDevice)
+    n_taken = min(n, max(1, BYTES_IN_CHECKSUM // row_bytes) if in_memory else ROWS_IN_CHECKSUM)
     chosen = torch.linspace(0, n - 1, n_taken, dtype=torch.float64).round().to(torch.int64)
     value = 0
     for batch in rows.batches(chosen.split(max(1, BYTES_AT_ONCE // row_bytes))):

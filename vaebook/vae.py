@@ -33,6 +33,7 @@ from vaebook._checks import (
     check_sizes,
     fail,
     is_binary,
+    values_are_trusted,
 )
 from vaebook.estimators import log_mean_exp
 from vaebook.gaussian import kl_to_standard_normal, log_normal, reparameterize
@@ -353,6 +354,8 @@ class VAE(nn.Module):
 
     def _check_data(self, x: Tensor, argument: str = "x") -> None:
         check_batch(argument, x)
+        if values_are_trusted():
+            return
         low, high = x.aminmax()
         if not isinstance(self.likelihood, Gaussian) and (low < 0 or high > 1):
             fail(argument, "pixels between 0 and 1", f"values from {low:.4g} to {high:.4g}")
