@@ -1,5 +1,6 @@
 """The training loop: what it reaches, what it records, and that it resumes bit for bit."""
 
+import csv
 import functools
 import io
 import itertools
@@ -744,3 +745,266 @@ def test_history_names_what_it_does_not_have():
         history.array("test", "kl")
     with pytest.raises(ValueError, match=r"^name: wanted one of 'kl', got 'bound'"):
         history.array("train", "bound")
+
+
+# --- what may go wrong on the way ---------------------------------------------------------------
+
+
+def test_damaged_weights_are_not_resumed_from(tmp_path):
+    checkpoint = tmp_path / "run.pt"
+    model = make_model()
+    train(model, checkpoint=checkpoint)
+    written = bytearray(checkpoint.read_bytes())
+    weights = model.decoder[0].weight.detach().numpy().tobytes()
+    written[written.index(weights) + 3] ^= 0x40  # an exponent bit
+    checkpoint.write_bytes(written)
+    with pytest.raises(ValueError, match=r"^checkpoint: wanted a file written by fit.*damaged in"):
+        train(make_model(), checkpoint=checkpoint)
+
+
+@pytest.mark.parametrize("missing", ["noise", "history", "optimizer"])
+def test_an_incomplete_checkpoint_is_refused(tmp_path, missing):
+    checkpoint = tmp_path / "run.pt"
+    train(make_model(), checkpoint=checkpoint)
+    state = torch.load(checkpoint)
+    del state[missing]
+    torch.save(state, checkpoint)
+    with pytest.raises(ValueError, match=r"^checkpoint: wanted a file written by fit"):
+        train(make_model(), checkpoint=checkpoint)
+
+
+def test_a_checkpoint_of_another_likelihood_is_refused(tmp_path):
+    def gaussian(std):
+        return VAE(Encoder(nn.Linear(6, 4)), nn.Linear(2, 6), Gaussian(std), StandardNormal(2))
+
+    options = {"transform": lambda x, generator: x / 255, "checkpoint": tmp_path / "run.pt"}
+    train(gaussian(1.0), **options)
+    before = (other := gaussian(0.5)).decoder.weight.clone()
+    with pytest.raises(ValueError, match=r"^checkpoint: wanted weights of this model"):
+        train(other, **options)
+    assert torch.equal(other.decoder.weight, before)  # nothing was overwritten
+
+
+def test_an_unwritable_path_is_noticed_before_the_first_step(tmp_path):
+    (tmp_path / "file").write_text("")
+    probe = Probe()
+    for path in (tmp_path / "file" / "run.pt", tmp_path):
+        with pytest.raises(OSError, match=r"^checkpoint: .* cannot be written"):
+            train(make_model(), probe, checkpoint=path)
+    assert probe.train == probe.validation == []
+
+
+def test_a_full_disk_costs_the_file_and_not_the_run(tmp_path, monkeypatch, uninterrupted):
+    def full(state, path):
+        path.write_bytes(b"half")
+        raise RuntimeError("file write failed: no space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    model = make_model()
+    with (
+        pytest.warns(UserWarning, match="training goes on"),
+        pytest.raises(OSError, match=r"^checkpoint: .*run\.pt could not be written.*no space") as e,
+    ):
+        train(model, checkpoint=tmp_path / "run.pt")
+    assert_same_weights(model, uninterrupted[0])
+    assert_same_history(e.value.history, uninterrupted[1])
+    assert list(tmp_path.iterdir()) == []
+    assert not model.training
+
+
+def test_two_runs_do_not_write_one_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "SECONDS_BETWEEN_SAVES", 0.0)
+    path = tmp_path / "run.pt"
+    probe = Probe(lambda: path.write_bytes(b"of another run"), at=[7])
+    with (
+        pytest.warns(UserWarning, match="training goes on"),
+        pytest.raises(OSError, match=r"another run has written .*run\.pt meanwhile"),
+    ):
+        train(make_model(), probe, checkpoint=path)
+    assert path.read_bytes() == b"of another run"
+
+
+ENDED = """
+import os, signal, sys
+sys.path.insert(0, {folder!r})
+import test_training as t
+end = lambda: os.kill(os.getpid(), signal.SIGTERM)
+t.train(t.make_model(), t.Probe(end, at=[9]), checkpoint={checkpoint!r})
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM to send")
+def test_a_run_that_is_told_to_end_saves_and_ends(tmp_path, uninterrupted):
+    checkpoint = tmp_path / "run.pt"
+    script = ENDED.format(folder=str(Path(__file__).parent), checkpoint=str(checkpoint))
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == -signal.SIGTERM, done.stderr
+    model, probe = make_model(seed=5), Probe()
+    train(model, probe, checkpoint=checkpoint)
+    assert len(probe.train) == STEPS - 9
+    assert_same_weights(model, uninterrupted[0])
+
+
+def test_a_second_ctrl_c_acts_at_once():
+    def twice():
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        train(make_model(), probe := Probe(twice, at=[2]))
+    assert len(probe.train) == 2
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_the_callers_data_stay_as_they_are():
+    x = (torch.rand(N, 6, generator=seeded()) < 0.5).float().requires_grad_()
+    fit(make_model(), x, elbo_objective, epochs=1, device="cpu")
+    fit(make_model(), x * 1.0, elbo_objective, epochs=1, device="cpu")
+    assert x.grad is None
+
+
+def test_terms_are_one_value_a_datum_or_one_for_all():
+    def objective(model, x, generator):
+        return model.elbo(x, generator), {"one": torch.tensor(1.0), "bound": torch.zeros(len(x))}
+
+    history = train(make_model(), objective, kl_warmup=0.0)
+    assert history.train["one"] == history.validation["one"][1:] == [1.0] * EPOCHS
+    assert history.train["bound"][0] < -1  # the bound is the bound
+    wrong = lambda model, x, generator: (model.elbo(x, generator), {"two": torch.zeros(2)})  # noqa: E731
+    with pytest.raises(ValueError, match=r"^objective: wanted a term 'two' of one value a datum"):
+        train(make_model(), wrong, kl_warmup=0.0, validation=None)
+
+
+def test_validation_can_be_asked_for_after_the_run(tmp_path, uninterrupted):
+    train(make_model(), validation=None, checkpoint=tmp_path / "run.pt")
+    history = train(make_model(), checkpoint=tmp_path / "run.pt")
+    assert history.validation["bound"] == uninterrupted[1].validation["bound"][-1:]
+
+
+def test_more_epochs_at_a_constant_rate_continue_a_run(tmp_path):
+    options = {"schedule": "constant", "kl_warmup": 0.0}
+    whole = make_model()
+    history = train(whole, **options)
+    train(make_model(), **options, epochs=1, checkpoint=tmp_path / "run.pt")
+    longer, probe = make_model(seed=1), Probe()
+    assert_same_history(train(longer, probe, **options, checkpoint=tmp_path / "run.pt"), history)
+    assert len(probe.train) == STEPS - 5
+    assert_same_weights(longer, whole)
+
+
+def test_dropout_is_seeded_and_resumed(tmp_path):
+    def make():
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            network = nn.Sequential(nn.Linear(6, 8), nn.Dropout(0.5), nn.Linear(8, 4))
+            return VAE(Encoder(network), nn.Linear(2, 6), Gaussian(), StandardNormal(2))
+
+    options = {"transform": lambda x, generator: x / 255}
+    histories = []
+    for elsewhere in (1, 2):
+        torch.manual_seed(elsewhere)
+        histories.append(train(make(), **options))
+    assert_same_history(*histories)
+    probe = Probe(lambda: signal.raise_signal(signal.SIGINT), at=[8])
+    with pytest.raises(KeyboardInterrupt):
+        train(make(), probe, checkpoint=tmp_path / "run.pt", **options)
+    torch.manual_seed(3)
+    resumed = train(make(), checkpoint=tmp_path / "run.pt", **options)
+    assert_same_history(resumed, histories[0])
+
+
+def test_a_checkpoint_of_another_device_is_continued_with_new_noise(tmp_path):
+    checkpoint = tmp_path / "run.pt"
+    probe = Probe(lambda: signal.raise_signal(signal.SIGINT), at=[8])
+    with pytest.raises(KeyboardInterrupt):
+        train(make_model(), probe, checkpoint=checkpoint)
+    state = torch.load(checkpoint)
+    gpu = [torch.zeros(16, dtype=torch.uint8), torch.get_rng_state(), torch.zeros(16)]
+    torch.save({**state, "noise": [gpu]}, checkpoint)
+    assert train(make_model(), checkpoint=checkpoint).n_epochs == EPOCHS
+
+
+def test_denormals_are_flushed_afterwards_if_they_were_before():
+    torch.set_flush_denormal(True)
+    try:
+        train(make_model())
+        assert float(torch.full((1,), 5e-324, dtype=torch.float64) * 1) == 0
+    finally:
+        torch.set_flush_denormal(False)
+
+
+def test_one_step_takes_the_learning_rate_that_was_asked_for():
+    model, before = make_model(), make_model()
+    history = train(model, epochs=1, batch_size=N, lr=0.01, ema=None, kl_warmup=0.0)
+    moved = max(
+        float((a - b).detach().abs().max())
+        for a, b in zip(model.parameters(), before.parameters(), strict=True)
+    )
+    assert moved == pytest.approx(0.01, rel=1e-3)  # Adam's first step
+    assert history.learning_rate == [0.01]
+
+
+@pytest.mark.parametrize("of_what", [np.asarray, lambda x: x.numpy().astype(np.float64)])
+def test_arrays_train_as_tensors_do(of_what):
+    x = (torch.rand(N, 6, generator=seeded()) < 0.5).float()
+    models = make_model(), make_model()
+    for model, data in zip(models, (x, of_what(x)), strict=True):
+        fit(model, data, elbo_objective, validation=data, epochs=2, device="cpu", amp=False)
+    assert_same_weights(*models)
+
+
+def test_bfloat16_trains():
+    model = mlp_vae(6, 2, (8,), Gaussian()).bfloat16()
+    fit(model, torch.randn(N, 6).bfloat16(), elbo_objective, epochs=1, device="cpu", amp=False)
+    assert model.decoder[0].weight.dtype == torch.bfloat16
+
+
+def test_a_model_without_anything_to_train_is_refused():
+    frozen = make_model().requires_grad_(False)
+    for model in (frozen, nn.Identity()):
+        with pytest.raises(ValueError, match=r"^model: wanted a module with parameters to train"):
+            train(model, kl_warmup=0.0)
+
+
+# --- callbacks ----------------------------------------------------------------------------------
+
+
+def test_training_ends_when_validation_no_longer_improves(tmp_path):
+    def worse(model, x, generator):
+        bound = model.elbo(x, generator)
+        return bound - (0 if model.training else next(calls)), {}
+
+    calls = itertools.count()
+    options = {
+        "epochs": 50, "kl_warmup": 0.0, "callbacks": [training.EarlyStopping(3)],
+        "checkpoint": tmp_path / "run.pt",
+    }  # fmt: skip
+    assert train(make_model(), worse, **options).n_epochs == 3
+    probe = Probe()
+    assert train(make_model(), probe, **options).n_epochs == 3  # it has ended, and stays so
+    assert probe.train == []
+    with pytest.raises(ValueError, match=r"^validation: wanted held-out data"):
+        train(make_model(), callbacks=[training.EarlyStopping()], validation=None)
+
+
+def test_every_callback_sees_every_epoch():
+    seen = []
+    callbacks = [lambda h: seen.append(h.n_epochs) or h.n_epochs == 2, lambda h: seen.append("b")]
+    train(make_model(), callbacks=callbacks)
+    assert seen == [1, "b", 2, "b"]
+
+
+def test_the_history_is_written_as_a_table(tmp_path, uninterrupted):
+    path = tmp_path / "logs" / "history.csv"
+    train(make_model(), callbacks=[training.CsvLog(path)])
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["0", "1", "2", "3"]
+    for split in ("train", "validation"):
+        for name, values in getattr(uninterrupted[1], split).items():
+            written = [row[f"{split}_{name}"] for row in rows]
+            assert [float(v) for v in written if v] == values
+    assert rows[0]["train_bound"] == rows[0]["seconds"] == ""
