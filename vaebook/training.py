@@ -317,6 +317,7 @@ class _Run:
         self.sum_dtype = torch.float32 if device.type == "mps" else torch.float64
         self.optimizer = torch.optim.Adam(model.parameters(), recipe.lr, fused=device.type != "mps")
         self.scheduler = _schedule(self.optimizer, recipe, self.n_steps)
+        self.objective = team.parallel(model, objective)  # all start from the first one's weights
         self.averaged = average_of(model, recipe.ema)
         self.order = Generator().manual_seed(recipe.seed)  # shuffles; drawn from once an epoch
         self.noise = Generator(device).manual_seed(recipe.seed + 1 + team.rank * 2**32)
@@ -331,20 +332,19 @@ class _Run:
         self.last_saved, self.last_look = time.monotonic(), -math.inf
         self.stamp = files.stamp(path)
         self.unsaved: OSError | None = None
-        self.objective = team.parallel(model, objective)
-        self.records = record and device.type == "cuda" and team.size == 1
+        self.records = record and on_gpu(device) and team.size == 1
         self.beta = torch.full(
             (), self.weight_of_divergence(), device=device
         )  # for a recorded step
         self.find_gradient = self._gradient_finder()
-        if device.type == "cuda":  # where nobody waits for the loss, Adam stops by itself
+        if on_gpu(device):  # where nobody waits for the loss, Adam stops by itself
             self.optimizer.found_inf = self.failed  # type: ignore[attr-defined]
         self.start_epoch()
 
     def _gradient_finder(self) -> Callable[[Tensor], None]:
         def find(batch: Tensor) -> None:
             # a look at values waits for a GPU: there only the first batch is looked at
-            with trusted_values(self.device.type == "cuda" and self.step > self.first_step):
+            with trusted_values(on_gpu(self.device) and self.step > self.first_step):
                 find_gradient(self, batch)
 
         if not self.records:
@@ -405,7 +405,7 @@ class _Run:
         self.last_loss.copy_(torch.where(self.last_loss.isfinite(), loss, self.last_loss))
         self.failed.copy_(~self.last_loss.isfinite())
         self.n_finite += self.last_loss.isfinite()
-        if self.device.type != "cuda":  # nothing waits there: stop before the weights move
+        if not on_gpu(self.device):  # nothing waits there: stop before the weights move
             self._stop_if_failed()
 
     def look_is_due(self) -> bool:
@@ -748,6 +748,11 @@ def on_device(model: nn.Module, device: torch.device) -> Iterator[None]:
         yield
     finally:
         model.to(home).eval()
+
+
+def on_gpu(device: torch.device) -> bool:
+    """Tell whether `device` is one of CUDA's: steps are recorded, and nobody waits for them."""
+    return device.type == "cuda"
 
 
 def bfloat16_pays(device: torch.device) -> bool:

@@ -1,0 +1,136 @@
+"""Two processes that train one model, started as a user starts them, agree with one process."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from vaebook.distributed import Team, join
+
+SCRIPT = """
+import json, os, sys, time
+import torch
+from torch import nn
+from vaebook.training import CsvLog, fit
+from vaebook.vae import elbo_objective, mlp_vae
+
+rank = int(os.environ.get("RANK", 0))
+what, name = sys.argv[1:]
+
+def squared_error(model, x, generator):  # draws nothing: the gradient is the batch's alone
+    if what == "slow":
+        time.sleep(0.2)
+    if what == "fails" and rank == 1 and (x == 7).any():
+        return torch.full((len(x),), torch.nan) + 0 * model(x).sum(), {}
+    error = (model(x) - x).square().sum(1)
+    return -error, {"error": error}
+
+torch.manual_seed(rank)  # the first process's weights are everybody's
+x = torch.rand(103, 6, generator=torch.Generator().manual_seed(1))
+if what == "fails":
+    x[50] = 7
+options = dict(epochs=4, batch_size=10, lr=0.02, ema=0.9, seed=3, device="cpu", amp=False)
+if what == "vae":
+    model, x = mlp_vae(6, 2, (8,)), x.round()
+    history = fit(model, x, elbo_objective, validation=x, **options)
+else:
+    model = nn.Sequential(nn.Linear(6, 3), nn.Tanh(), nn.Linear(3, 6))
+    history = fit(model, x, squared_error, validation=x[:33], **options,
+                  checkpoint=None if what == "fails" else name + ".pt",
+                  callbacks=[CsvLog(name + ".csv")])
+torch.save([history.train, history.validation, model.state_dict()], f"{name}.{rank}")
+"""
+
+
+def command(n_processes, *arguments):
+    if n_processes == 1:
+        return [sys.executable, "train.py", *arguments]
+    launcher = "torch.distributed.run", "--standalone", "--nproc-per-node", str(n_processes)
+    return [sys.executable, "-m", *launcher, "train.py", *arguments]
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Return a function that starts the script in a folder of its own."""
+    (tmp_path / "train.py").write_text(SCRIPT)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
+
+    def start_it(*arguments):
+        return subprocess.Popen(
+            command(*arguments), cwd=tmp_path, env=environment, text=True, stderr=subprocess.PIPE
+        )
+
+    return start_it
+
+
+def finish(process):
+    _, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors
+
+
+def assert_same_run(folder, one, other):
+    first, second = (torch.load(folder / name) for name in (one, other))
+    for mine, yours in zip(first[:2], second[:2], strict=True):
+        assert mine.keys() == yours.keys()
+        for name, values in mine.items():
+            assert values == pytest.approx(yours[name], rel=1e-5), name
+    for name, weight in first[2].items():
+        torch.testing.assert_close(weight, second[2][name], rtol=1e-4, atol=1e-6)
+
+
+def test_two_processes_agree_with_one_and_one_continues_what_two_began(tmp_path, start):
+    finish(start(1, "exact", "alone"))
+    finish(start(2, "exact", "two"))
+    assert_same_run(tmp_path, "alone.0", "two.0")
+    assert_same_run(tmp_path, "two.0", "two.1")
+    assert len((tmp_path / "two.csv").read_text().splitlines()) == 1 + 1 + 4  # by one of them
+
+    process = start(2, "slow", "run")
+    started = time.monotonic()
+    while not (tmp_path / "run.csv").exists() and time.monotonic() - started < 120:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=120)
+    assert process.returncode != 0
+    step, epoch, n_seen = torch.load(tmp_path / "run.pt")["position"]
+    assert 11 <= step < 44
+    assert step == 11 * epoch + n_seen // 10
+    assert not list(tmp_path.glob("*.tmp"))
+    finish(start(1, "exact", "run"))
+    assert_same_run(tmp_path, "run.0", "alone.0")
+
+
+def test_a_failing_process_stops_all(tmp_path, start):
+    process = start(2, "fails", "run")
+    _, errors = process.communicate(timeout=240)
+    assert process.returncode != 0
+    assert "the loss became nan at step" in errors
+
+
+def test_each_process_draws_its_own_noise(tmp_path, start):
+    finish(start(2, "vae", "vae"))
+    histories = [torch.load(tmp_path / f"vae.{rank}") for rank in (0, 1)]
+    assert histories[0][:2] == histories[1][:2]
+    bound = histories[0][1]["bound"]
+    assert bound[-1] > bound[0]
+
+
+def test_one_process_is_a_team_of_one(monkeypatch):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    team, device = join(torch.device("cpu"))
+    assert team == Team(0, 1)
+    assert device == torch.device("cpu")
+    assert team.any_of(3, True, False) == (True, False)
+    assert team.gather(json) == [json]
+
+
+def test_processes_talk_every_few_steps_only(monkeypatch):
+    team = Team(1, 2)
+    monkeypatch.setattr(Team, "gather", lambda self, value: [(False, True), value])
+    assert team.any_of(16, True, False) == (True, True)
+    assert team.any_of(17, True, True) == (False, False)
