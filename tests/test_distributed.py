@@ -129,6 +129,13 @@ def test_one_process_is_a_team_of_one(monkeypatch):
     assert team.gather(json) == [json]
 
 
+def test_processes_share_an_estimate(monkeypatch):
+    rows = torch.arange(7.0)[:, None]
+    shares = [rows[rank::3].square() for rank in range(3)]
+    monkeypatch.setattr(Team, "gather", lambda self, value: shares)
+    assert torch.equal(Team(1, 3).map_rows(torch.square, rows), rows.square())
+
+
 def test_processes_talk_every_few_steps_only(monkeypatch):
     team = Team(1, 2)
     monkeypatch.setattr(Team, "gather", lambda self, value: [(False, True), value])

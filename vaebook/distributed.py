@@ -54,6 +54,14 @@ class Team:
             return (False,) * len(flags)
         return tuple(map(any, zip(*self.gather(flags), strict=True)))
 
+    def map_rows(self, function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
+        """Apply a function of rows, each process to its share, and put the results together."""
+        results = self.gather(function(rows[self.rank :: self.size]).cpu())
+        whole = results[0].new_empty(len(rows), *results[0].shape[1:])
+        for rank, result in enumerate(results):
+            whole[rank :: self.size] = result
+        return whole
+
     def parallel(self, model: nn.Module, objective: Callable[..., Any]) -> Callable[..., Any]:
         """Give `objective` the gradients of all processes' rows, averaged as it is derived."""
         if self.size == 1:
