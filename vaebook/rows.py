@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ ROWS_IN_CHECKSUM = 256  # of others, which take longer to come
 BYTES_AT_ONCE = 2**24
 
 
+@runtime_checkable
 class Rows(Protocol):
     """Rows of one shape, taken by their positions."""
 
