@@ -11,8 +11,10 @@ from hypothesis.extra import numpy as hnp
 from scipy import special
 
 from tests.common import seeded
+from tests.pretend_cuda import PretendCuda
 from vaebook.estimators import (
     Estimate,
+    Pieces,
     effective_sample_size,
     importance_average,
     log_mean_exp,
@@ -20,6 +22,7 @@ from vaebook.estimators import (
     reparameterized_gradient,
     score_function_gradient,
 )
+from vaebook.vae import mlp_vae
 
 nan = float("nan")
 quick = settings(deadline=None, derandomize=True, max_examples=50)
@@ -224,6 +227,58 @@ def test_the_score_function_needs_no_derivative_of_f():
     # d/dmu P(z > 0) is the density of z at 0
     truth = math.exp(-0.5 * 0.25 / math.exp(-0.4)) / math.sqrt(2 * math.pi * math.exp(-0.4))
     assert abs(float(value) - truth) < 4 * float(error)
+
+
+# --- pieces -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_rows", [1, 40, 500, 2500, 7000, 10**6])
+@pytest.mark.parametrize(("n", "k"), [(137, 130), (1001, 1), (3, 700), (41, 60)])
+def test_the_size_of_a_piece_moves_no_draw(n, k, n_rows):
+    def noise(n_rows):
+        pieces, generator = Pieces(k, n_rows), seeded()
+        parts = torch.zeros(n, 3).split(pieces.n_data)
+        return torch.cat([torch.cat(list(pieces.noise(rows, generator))) for rows in parts], dim=1)
+
+    one = noise(1000)
+    assert one.shape == (k, n, 3)
+    assert len(one.unique()) > 0.99 * one.numel()  # each its own draw, in single precision
+    assert torch.equal(noise(n_rows), one)
+
+
+def decoded_rows(vae, x, k):
+    """Estimate log p(x), and the rows of each call of the decoder."""
+    rows = []
+    with vae.decoder.register_forward_hook(lambda _, inputs, out: rows.append(len(inputs[0]))):
+        estimate = vae.log_prob_estimate(x, k, torch.Generator(x.device).manual_seed(0))
+    return estimate.cpu(), rows
+
+
+@pytest.mark.parametrize(("n", "k"), [(137, 130), (1001, 1), (3, 700)])
+def test_the_size_of_a_piece_moves_no_estimate(n, k, monkeypatch):
+    vae = mlp_vae(5, 2, (8,)).double()
+    x = torch.bernoulli(torch.full((n, 5), 0.4, dtype=torch.float64), generator=seeded())
+    one, _ = decoded_rows(vae, x, k)
+    for n_rows in (40, 1000, 3500, 10**6):
+        monkeypatch.setattr("vaebook.vae.rows_at_once", lambda *_, n=n_rows: n)
+        other, rows = decoded_rows(vae, x, k)
+        assert sum(rows) == n * k
+        torch.testing.assert_close(other, one, rtol=1e-12, atol=0)
+
+
+def test_pieces_suit_the_device_and_its_memory(monkeypatch):
+    vae, x = mlp_vae(784, 2, (8,)), torch.zeros(400, 784)
+    assert max(decoded_rows(vae, x, 300)[1]) == 500
+    with PretendCuda():
+        vae.to("cuda")
+        _, rows = decoded_rows(vae, x.to("cuda"), 300)
+        assert 40_000 < max(rows) <= 50_000  # 8 GiB are free
+        assert sum(rows) == 400 * 300
+        little = 2**30
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (little, 2 * little))
+        _, rows = decoded_rows(vae, x.to("cuda"), 300)
+        assert max(rows) * 784 * 4 <= little / 64
+        assert max(rows) > 3000
 
 
 # --- bad input --------------------------------------------------------------------------------

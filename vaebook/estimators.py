@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -131,6 +132,95 @@ def importance_average(
     average = (weights * values).sum(dim)
     deviation = values - average.unsqueeze(dim)
     return Estimate(average, (weights * deviation).square().sum(dim).sqrt())
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """How an average over `k` samples of each datum is split: drawn in blocks, computed in pieces.
+
+    A block is up to 50 samples of each of so many data that it has up to 1,000 rows. Noise is drawn
+    block by block, all blocks of the first data before any of the next. A piece is a number of
+    whole blocks, or a part of the samples of one. So its size moves no draw, and the average by
+    rounding alone.
+
+    Parameters
+    ----------
+    k
+        Samples of each datum.
+    n_rows
+        Rows to compute at a time: see :func:`rows_at_once`.
+    """
+
+    k: int
+    n_rows: int
+
+    @property
+    def n_data(self) -> int:
+        """Data to encode at a time: those of one block, or of as many as a piece has room for."""
+        return self._block_data * max(1, self.n_rows // (self._block_data * self.k))
+
+    def noise(
+        self, mean: Float[Tensor, "batch d"], generator: Generator | None
+    ) -> Iterator[Float[Tensor, "samples batch d"]]:
+        """Draw standard normal noise for up to `n_data` data, `k` samples in all.
+
+        Parameters
+        ----------
+        mean
+            Says how many data there are, of what dimension, where and in what precision.
+        generator
+            Source of randomness; torch's own if None.
+
+        Yields
+        ------
+        Tensor
+            Noise for one piece.
+        """
+        blocks = [min(_BLOCK_SAMPLES, self.k - n) for n in range(0, self.k, _BLOCK_SAMPLES)]
+        samples = max(1, self.n_rows // self._block_data)  # in a piece
+        n_blocks = max(1, samples // _BLOCK_SAMPLES)
+        for start in range(0, len(blocks), n_blocks):
+            columns = [
+                torch.cat([_noise(rows, n, generator) for n in blocks[start : start + n_blocks]])
+                for rows in mean.split(self._block_data)
+            ]
+            yield from torch.cat(columns, dim=1).split(samples)
+
+    @property
+    def _block_data(self) -> int:
+        return max(1, _BLOCK_ROWS // min(self.k, _BLOCK_SAMPLES))
+
+
+_BLOCK_SAMPLES, _BLOCK_ROWS = 50, 1000
+_CPU_ROWS = 500  # of 784 numbers each stay in a processor's cache
+_GPU_ROWS = 50_000  # more gain nothing more
+
+
+def rows_at_once(x: Tensor, n_columns: int) -> int:
+    """How many rows to compute at a time, by the device and its free memory.
+
+    On a CPU they are 500, because more leave its cache. A GPU takes longer to be told of so few
+    than to compute them, so there they are 50,000, or as many as take up a 64th of the memory that
+    is free now: what is computed from a row takes several times the room of the row itself.
+
+    Parameters
+    ----------
+    x
+        A tensor of the device and the precision of the computation.
+    n_columns
+        Numbers in a row.
+
+    Returns
+    -------
+    int
+        At least 1.
+    """
+    if x.device.type == "cpu":
+        return _CPU_ROWS
+    if x.device.type != "cuda":
+        return _GPU_ROWS
+    free_bytes, _ = torch.cuda.mem_get_info(x.device)
+    return max(1, min(_GPU_ROWS, free_bytes // (64 * n_columns * x.element_size())))
 
 
 Integrand = Callable[[Tensor], Tensor]

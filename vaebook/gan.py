@@ -240,7 +240,8 @@ def fit_gan(
     ValueError
         If an argument is unusable.
     FloatingPointError
-        At the first step with a loss that is not finite.
+        At the first step with a loss that is not finite. On a GPU, where looking at a loss would
+        wait for it, training stands still from that step on, and says so at the end of the epoch.
     """
     check_recipe(epochs, batch_size, lr, ema, seed)
     target = pick_device(device)
@@ -254,6 +255,7 @@ def fit_gan(
             torch.optim.Adam(p.parameters(), lr=lr, betas=(0.5, 0.999), fused=fused)
             for p in players
         ]
+        watch = _Watch(optimizers, target)
         averaged = average_of(gan.generator_network, ema)
         history, step = History(train={"discriminator": [], "generator": []}), 0
         for _ in progress_bar(range(epochs), "epochs", progress):
@@ -265,13 +267,14 @@ def fit_gan(
                     optimizer.param_groups[0]["lr"] = lr * (1 - step / n_steps)
                 fake = gan.sample(len(x), noise)  # no gradient to the generator in this turn
                 loss_d = discriminator_loss(gan.logit(x), gan.logit(fake))
-                _take_step(optimizers[0], loss_d, step)
+                _take_step(optimizers[0], loss_d, watch)
                 loss_g = generator_loss(gan.logit(gan(len(x), noise)))
-                _take_step(optimizers[1], loss_g, step)
+                _take_step(optimizers[1], loss_g, watch)
                 if averaged is not None:
                     averaged.update(gan.generator_network)
                 totals += torch.stack([loss_d.detach(), loss_g.detach()]) * len(x)
                 step += 1
+            watch.look()
             for name, total in zip(history.train, totals.tolist(), strict=True):
                 history.train[name].append(total / len(data))
             history.learning_rate.append(lr * (1 - step / n_steps))
@@ -281,8 +284,34 @@ def fit_gan(
     return history
 
 
-def _take_step(optimizer: torch.optim.Optimizer, loss: Tensor, step: int) -> None:
-    check_finite(loss, f"step {step}")
+class _Watch:
+    """Keeps the first loss that is not finite, on the device: a look at it waits for a GPU."""
+
+    def __init__(self, optimizers: list[torch.optim.Adam], device: torch.device) -> None:
+        self.loss = torch.zeros((), device=device)  # the last one, or the first that is not finite
+        self.failed = torch.zeros((), device=device)  # 1 from that loss on
+        self.n_finite = torch.zeros((), dtype=torch.int64, device=device)
+        self.looks_late = device.type == "cuda"
+        if self.looks_late:
+            for optimizer in optimizers:  # the fused Adam then moves nothing any more
+                optimizer.found_inf = self.failed  # type: ignore[attr-defined]
+
+    def see(self, loss: Tensor) -> None:
+        """Take the loss of the next half of a step."""
+        self.loss.copy_(torch.where(self.loss.isfinite(), loss.detach(), self.loss))
+        self.failed.copy_(~self.loss.isfinite())
+        self.n_finite += self.loss.isfinite()
+        if not self.looks_late:
+            self.look()
+
+    def look(self) -> None:
+        """Stop training if a loss was not finite."""
+        if self.failed:
+            check_finite(self.loss, f"step {int(self.n_finite) // 2}")
+
+
+def _take_step(optimizer: torch.optim.Adam, loss: Tensor, watch: _Watch) -> None:
+    watch.see(loss)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     optimizer.step()

@@ -35,7 +35,7 @@ from vaebook._checks import (
     is_binary,
     values_are_trusted,
 )
-from vaebook.estimators import log_mean_exp
+from vaebook.estimators import Pieces, log_mean_exp, rows_at_once
 from vaebook.gaussian import kl_to_standard_normal, log_normal, reparameterize
 from vaebook.likelihoods import Bernoulli, CausalBernoulli, Gaussian, Likelihood
 from vaebook.networks import (
@@ -254,12 +254,10 @@ class VAE(nn.Module):
         check_at_least("k", k, 1)
         self._check_data(x)
         mean, log_var = self.encoder(x)
-        return self._log_weights(x, mean, log_var, k, generator)
-
-    def _log_weights(
-        self, x: Tensor, mean: Tensor, log_var: Tensor, k: int, generator: Generator | None
-    ) -> Tensor:
         z = reparameterize(mean.expand(k, *mean.shape), log_var.expand(k, *mean.shape), generator)
+        return self._log_weights(x, mean, log_var, z)
+
+    def _log_weights(self, x: Tensor, mean: Tensor, log_var: Tensor, z: Tensor) -> Tensor:
         log_joint = self.likelihood.log_prob(x, self._decode(z)) + self.prior.log_prob(z)
         return log_joint - log_normal(z, mean, log_var)
 
@@ -274,8 +272,9 @@ class VAE(nn.Module):
     ) -> Float[Tensor, " batch"]:
         """Estimate log p(x) by importance sampling with q(z|x) as the proposal.
 
-        Equation ``eq-iwae`` of the book, evaluated in pieces: memory does not grow with `k` or
-        the number of data. The expectation is a lower bound that rises with `k`.
+        Equation ``eq-iwae`` of the book, evaluated in pieces that suit the device: memory does not
+        grow with `k` or the number of data, and the draws do not depend on the pieces
+        (:class:`vaebook.estimators.Pieces`). The expectation is a lower bound that rises with `k`.
 
         Parameters
         ----------
@@ -296,26 +295,23 @@ class VAE(nn.Module):
         binary = isinstance(self.likelihood, Bernoulli | CausalBernoulli)
         if binary and not is_binary(x):
             fail("x", "binary pixels: a Bernoulli VAE gives grey ones no likelihood", "grey pixels")
-        samples_at_once = min(k, 50)
-        data_at_once = max(1, _ROWS_AT_ONCE // samples_at_once)
+        pieces = Pieces(k, rows_at_once(x, x.shape[1] * self.likelihood.n_per_pixel))
         with torch.inference_mode():
             return torch.cat(
                 [
-                    self._log_prob_estimate(rows, k, samples_at_once, generator)
-                    for rows in x.split(data_at_once)
+                    self._log_prob_estimate(rows, pieces, generator)
+                    for rows in x.split(pieces.n_data)
                 ]
             )
 
-    def _log_prob_estimate(
-        self, x: Tensor, k: int, samples_at_once: int, generator: Generator | None
-    ) -> Tensor:
+    def _log_prob_estimate(self, x: Tensor, pieces: Pieces, generator: Generator | None) -> Tensor:
         mean, log_var = self.encoder(x)
         total = torch.full_like(mean[:, 0], -math.inf)
-        for start in range(0, k, samples_at_once):
-            size = min(samples_at_once, k - start)
-            weights = self._log_weights(x, mean, log_var, size, generator)
+        for noise in pieces.noise(mean, generator):
+            z = mean + torch.exp(0.5 * log_var) * noise
+            weights = self._log_weights(x, mean, log_var, z)
             total = torch.logaddexp(total, weights.logsumexp(0))
-        return total - math.log(k)
+        return total - math.log(pieces.k)
 
     def active_units(
         self, x: Float[Tensor, "n pixels"], threshold: float = 0.01
@@ -359,10 +355,6 @@ class VAE(nn.Module):
         low, high = x.aminmax()
         if not isinstance(self.likelihood, Gaussian) and (low < 0 or high > 1):
             fail(argument, "pixels between 0 and 1", f"values from {low:.4g} to {high:.4g}")
-
-
-# Decoded rows held at a time by the estimator: 1,000 x 784 floats stay in the processor's cache.
-_ROWS_AT_ONCE = 1000
 
 
 # --- ready-made models ------------------------------------------------------------------------

@@ -1,0 +1,1 @@
+from tests.test_autoencoder import *  # noqa: F403

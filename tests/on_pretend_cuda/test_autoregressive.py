@@ -1,0 +1,1 @@
+from tests.test_autoregressive import *  # noqa: F403

@@ -1,0 +1,1 @@
+from tests.test_diffusion import *  # noqa: F403

@@ -1,0 +1,1 @@
+from tests.test_estimators import *  # noqa: F403

@@ -1,0 +1,1 @@
+from tests.test_gan import *  # noqa: F403

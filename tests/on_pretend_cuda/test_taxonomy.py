@@ -1,0 +1,1 @@
+from tests.test_taxonomy import *  # noqa: F403

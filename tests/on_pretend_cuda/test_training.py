@@ -1,0 +1,1 @@
+from tests.test_training import *  # noqa: F403

@@ -1,0 +1,1 @@
+from tests.test_vae import *  # noqa: F403
