@@ -1,0 +1,42 @@
+"""The code cells of the chapters that train, with ``device="auto"`` and little to train on."""
+
+import json
+
+import pytest
+
+import vaebook.gan
+import vaebook.training
+from tools.accelerator import BOOK, chapter_names, run_chapter
+from vaebook.vae import VAE
+
+
+def trains(name):
+    cells = json.loads((BOOK / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]
+    code = "".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    return "vaebook.training import" in code
+
+
+def shortened(train):
+    """Train on a few rows for an epoch, whatever is asked for."""
+
+    def few(model, rows, *arguments, batch_size=100, **options):
+        if options.get("validation") is not None:
+            options["validation"] = options["validation"][:50]
+        options |= {"epochs": 1, "batch_size": min(batch_size, 100)}
+        return train(model, rows[:200], *arguments, **options)
+
+    return few
+
+
+@pytest.mark.parametrize("name", filter(trains, chapter_names()))
+def test_the_cells_run(name, monkeypatch, tmp_path):
+    monkeypatch.setenv("VAEBOOK_CACHE", str(tmp_path))
+    monkeypatch.setattr(vaebook.training, "fit", shortened(vaebook.training.fit))
+    monkeypatch.setattr(vaebook.gan, "fit_gan", shortened(vaebook.gan.fit_gan))
+    estimate = VAE.log_prob_estimate
+    monkeypatch.setattr(
+        VAE,
+        "log_prob_estimate",
+        lambda vae, x, k=500, *rest, **named: estimate(vae, x, min(k, 3), *rest, **named),
+    )
+    run_chapter(name)
