@@ -682,6 +682,8 @@ class Diffusion(nn.Module):
         self, signal: Tensor, x_t: Tensor, guess: Tensor, noise: Tensor, t: Tensor
     ) -> Tensor:
         first = self._log_likelihood(signal, self._signal_from(x_t, guess, t))
+        if self.n_steps == 1:
+            return first
         return torch.where(t == 1, first, -self._step_kl(noise, guess, t.clamp_min(2)))
 
     def _step_kl(self, noise: Tensor, guess: Tensor, t: int | Tensor) -> Tensor:
