@@ -1,5 +1,6 @@
 """Image sets, binarizations and toy densities against checksums, counts and quadrature."""
 
+import bz2
 import functools
 import gzip
 import hashlib
@@ -9,6 +10,7 @@ import math
 import subprocess
 import sys
 import threading
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -187,13 +189,38 @@ def test_image_set_tensors():
     [
         (np.zeros((2, 3, 3)), np.zeros(2, np.uint8), "images: wanted uint8"),
         (np.zeros((2, 9), np.uint8), np.zeros(2, np.uint8), "images: wanted uint8 with 3 axes"),
-        (np.zeros((2, 3, 3), np.uint8), np.zeros(2, np.int64), "labels: wanted uint8"),
+        (np.zeros((2, 3, 3), np.uint8), np.full(2, 300), "labels: wanted uint8 .* from 300 to 300"),
+        (np.full((2, 3, 3), -1), np.zeros(2, np.uint8), "images: wanted uint8 .* from -1 to -1"),
         (np.zeros((2, 3, 3), np.uint8), np.zeros(3, np.uint8), "labels: wanted one for each of 2"),
     ],
 )
 def test_image_set_refuses(images, labels, message):
     with pytest.raises(ValueError, match=message):
         data.ImageSet(images, labels)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i8", ">i2", "u4"])
+def test_image_sets_of_any_layout(dtype):
+    """Grey levels are what they are, whatever type holds them and whichever way they run."""
+    images = np.arange(24).reshape(2, 3, 4) * 11
+    expected = data.ImageSet(images.astype(np.uint8), np.array([1, 2], np.uint8))
+    held = images.astype(dtype)
+    for same in (
+        held,
+        held[::-1].copy()[::-1],
+        np.asfortranarray(held),
+        held[:, ::-1].copy()[:, ::-1],
+    ):
+        image_set = data.ImageSet(same, np.array([1, 2], dtype))
+        assert torch.equal(image_set.floats(), expected.floats())
+        assert image_set.labels.dtype == np.uint8
+    reverse = data.ImageSet(expected.images[::-1], expected.labels[::-1])
+    assert torch.equal(reverse.pixels(), expected.pixels().flip(0))
+
+
+def test_an_empty_image_set():
+    empty = data.ImageSet(np.zeros((0, 3, 4), np.uint8), np.zeros(0, np.uint8))
+    assert empty.pixels().shape == (0, 12)
 
 
 # --------------------------------------------------------------------------- IDX files
@@ -226,7 +253,9 @@ def test_truncated_idx(tmp_path_factory, kept, ending):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"\x00\x00\x0d\x01\x00\x00\x00\x01\x00\x00\x00\x00", "starts with 00 00 0d 01"),
+        (b"\x00\x00\x0a\x01\x00\x00\x00\x01\x00\x00\x00\x00", "starts with 00 00 0a 01"),
+        (b"\x00\x00\x08\xff" + bytes(4 * 255), "file: starts with 00 00 08 ff"),
+        (b"\x00\x00\x08\x02\x00\x00\x00\x01", "file: ends within its header"),
         (b"GIF89a", "starts with 47 49 46 38"),
         (idx_bytes(np.zeros(3, np.uint8)) + b"\x00", "do not fit its header"),
         (b"\x00\x00\x08\x03\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", "do not fit"),
@@ -236,6 +265,92 @@ def test_no_idx_file(tmp_path, content, message):
     (tmp_path / "file").write_bytes(content)
     with pytest.raises(ValueError, match=message):
         data.read_idx(tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    ("code", "dtype"), [(8, "u1"), (9, "i1"), (11, ">i2"), (12, ">i4"), (13, ">f4"), (14, ">f8")]
+)
+@pytest.mark.parametrize("ending", [*sorted(COMPRESS), ".bz2"])
+def test_every_type_of_idx(tmp_path, code, dtype, ending):
+    """The format's six types, in this machine's byte order once read."""
+    array = (np.arange(-12, 12).reshape(2, 3, 4) * (1 if dtype == "u1" else 5)).astype(dtype)
+    content = bytes([0, 0, code, 3]) + np.array(array.shape, ">u4").tobytes() + array.tobytes()
+    compress = {**COMPRESS, ".bz2": bz2.compress}[ending]
+    (tmp_path / "file").write_bytes(compress(content))  # its content tells, not its name
+    read = data.read_idx(tmp_path / "file")
+    assert read.dtype == np.dtype(dtype).newbyteorder("=")
+    assert np.array_equal(read, array)
+
+
+@pytest.mark.parametrize("name", ["a.gz", "a.xz", "a.bz2"])
+def test_a_plain_file_with_the_name_of_a_compressed_one(tmp_path, name):
+    """As browsers leave them, which unpack what they fetch and keep the name."""
+    array = np.arange(6, dtype=np.uint8).reshape(2, 3)
+    (tmp_path / name).write_bytes(idx_bytes(array))
+    assert np.array_equal(data.read_idx(tmp_path / name), array)
+
+
+def test_no_more_is_unpacked_than_the_header_promises(tmp_path):
+    """Fifty megabytes of zeros behind six numbers: refused, in a fraction of their memory."""
+    (tmp_path / "file.gz").write_bytes(
+        gzip.compress(idx_bytes(np.zeros((2, 3), np.uint8)) + bytes(50_000_000))
+    )
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="do not fit its header"):
+        data.read_idx(tmp_path / "file.gz")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5_000_000
+
+
+def test_a_compressed_file_that_is_no_idx_file(tmp_path):
+    (tmp_path / "page.gz").write_bytes(gzip.compress(b"<html>not found</html>"))
+    with pytest.raises(ValueError, match="page.gz: starts with 3c 68 74 6d"):
+        data.read_idx(tmp_path / "page.gz")
+
+
+SPELLINGS = {
+    "EMNIST": "emnist-letters-{part}-{kind}-ubyte{ending}",
+    "Kaggle": "{part}-{kind}-ubyte/{part}-{kind}-ubyte{ending}",
+    "unzipped": "gzip/emnist-digits-{part}-{kind}-ubyte{ending}",
+    "capitals": "Train-Images/{PART}-{KIND}-UBYTE{ending}",
+    "dotted": "{part}-{dotted}-ubyte{ending}",
+}
+
+
+@pytest.mark.parametrize("spelling", sorted(SPELLINGS))
+@pytest.mark.parametrize("ending", ["", ".gz"])
+@pytest.mark.parametrize("test", ["test", "t10k"])
+def test_names_as_the_world_has_them(tmp_path, spelling, ending, test):
+    arrays = write_folder(tmp_path / "original")
+    for name, array in arrays.items():
+        part, kind = name.removesuffix("-ubyte").split("-", 1)
+        part = test if part == "t10k" else part
+        words = {"part": part, "kind": kind, "dotted": kind.replace("-", "."), "ending": ending}
+        words |= {"PART": part.upper(), "KIND": kind.upper()}
+        path = tmp_path / "copy" / SPELLINGS[spelling].format(**words)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(COMPRESS[ending](idx_bytes(array)))
+    loaded = data.load(folder=tmp_path / "copy")
+    assert np.array_equal(loaded.train.images, arrays["train-images-idx3-ubyte"])
+    assert np.array_equal(loaded.test.labels, arrays["t10k-labels-idx1-ubyte"])
+
+
+def test_two_data_sets_in_one_folder(tmp_path):
+    for name in ("digits", "letters"):
+        for file, array in write_folder(tmp_path / "original").items():
+            (tmp_path / f"emnist-{name}-{file}").write_bytes(idx_bytes(array))
+    with pytest.raises(ValueError, match="one data set, got emnist-digits-.*, emnist-letters-"):
+        data.load(folder=tmp_path)
+
+
+def test_a_folder_in_the_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    write_folder(tmp_path / "digits")
+    assert len(data.load(folder="~/digits").train) == 5
+    with pytest.raises(FileNotFoundError, match="folder: wanted an existing folder, got"):
+        data.load(folder="~/letters")
 
 
 def test_missing_idx_file(tmp_path):
@@ -444,11 +559,25 @@ def test_threshold_outside_the_range(threshold):
         data.threshold_binarization(ALL_LEVELS, threshold)
 
 
-@pytest.mark.parametrize("pixels", [ALL_LEVELS.float(), ALL_LEVELS.long(), [1, 2], None])
+@pytest.mark.parametrize(
+    "pixels",
+    [ALL_LEVELS.float(), ALL_LEVELS.long() + 1, -ALL_LEVELS.long(), ALL_LEVELS > 0, [1, 2], None],
+)
 def test_binarizations_want_uint8(pixels):
     for binarize in (dynamic, data.fixed_binarization, data.threshold_binarization):
         with pytest.raises(ValueError, match=r"pixels: wanted a torch\.uint8 tensor"):
             binarize(pixels, 0)
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.int16])
+def test_grey_levels_may_be_other_integers(dtype):
+    for binarize in (dynamic, data.fixed_binarization):
+        assert torch.equal(binarize(ALL_LEVELS.to(dtype), 0), binarize(ALL_LEVELS, 0))
+    levels = ALL_LEVELS.to(dtype)
+    assert torch.equal(data.threshold_binarization(levels), data.threshold_binarization(ALL_LEVELS))
+    assert torch.equal(
+        data.fixed_binarization(ALL_LEVELS, np.int64(3)), data.fixed_binarization(ALL_LEVELS, 3)
+    )
 
 
 def test_binarizations_want_their_randomness():

@@ -372,3 +372,19 @@ def test_density_map_is_the_density():
     expected = toy.log_prob(point).exp().item()
     assert expected > 0
     assert shown.get_array()[row, column] == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i8", "u2", ">i4"])
+def test_grey_levels_of_any_integer_type(dtype):
+    levels = np.arange(0, 256, 16).reshape(1, 4, 4)
+    expected = levels / 255
+    assert figures.as_images(levels.astype(dtype)) == pytest.approx(expected)
+    assert figures.as_images(levels.astype(dtype)[:, ::-1])[:, ::-1] == pytest.approx(expected)
+    with pytest.raises(ValueError, match="images: wanted integers from 0 to 255, got 256 to 496"):
+        figures.as_images((levels + 256).astype("i8"))
+
+
+def test_integers_of_zero_and_one_are_black_and_white():
+    binary = np.eye(4, dtype=np.int64)[None]
+    assert figures.as_images(binary).tolist() == binary.tolist()
+    assert figures.as_images(binary.astype(bool)).tolist() == binary.tolist()

@@ -2,6 +2,8 @@
 
 import math
 
+import mpmath
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -11,7 +13,7 @@ from sklearn import covariance as sklearn_covariance
 from sklearn import datasets, decomposition
 from torch.distributions import Independent, MultivariateNormal, Normal, kl_divergence
 
-from tests.common import normals
+from tests.common import normals, tensor
 from vaebook.gaussian import (
     FullGaussian,
     LinearGaussian,
@@ -494,3 +496,127 @@ def test_nothing_hides_a_nan():
     assert torch.isnan(log_normal(bad, zero, zero))
     assert torch.isnan(kl_to_standard_normal(bad, zero))
     assert torch.isnan(kl_diagonal(zero, zero, bad, zero))
+
+
+# --- what people really bring --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_divergences_near_zero_keep_their_digits(dtype):
+    """Against mpmath, from 1e-12 to 1 on both sides; a plain difference is negative there."""
+    mpmath.mp.dps = 50
+    exponents = torch.linspace(-12, 0, 400, dtype=torch.float64)
+    log_var = torch.cat([10**exponents, -(10**exponents)]).to(dtype)[:, None]
+    values = log_var.flatten().tolist()
+    exact = tensor([float(mpmath.expm1(v) - mpmath.mpf(v)) / 2 for v in values])
+    zero = torch.zeros_like(log_var)
+    tolerance = 1e-5 if dtype == torch.float32 else 1e-12
+    for kl in (kl_to_standard_normal(zero, log_var), kl_diagonal(zero, log_var, zero, zero)):
+        assert (kl >= 0).all()
+        assert kl.double() == pytest.approx(exact, rel=tolerance)
+
+
+def test_the_divergence_that_was_negative():
+    value = float(kl_to_standard_normal(torch.zeros(1), torch.tensor([1.019e-5])))
+    assert value == pytest.approx(0.5 * 0.5 * 1.019e-5**2, rel=1e-5)
+
+
+def test_the_gradient_of_a_divergence_is_right_on_both_sides_of_the_series():
+    for v in (1e-9, -0.01, 0.019, 0.021, 3.0, 60.0):
+        log_var = torch.tensor([v], dtype=torch.float64, requires_grad=True)
+        kl_to_standard_normal(torch.zeros(1, dtype=torch.float64), log_var).backward()
+        assert float(log_var.grad) == pytest.approx(0.5 * math.expm1(v), rel=1e-9)
+
+
+def test_the_divergence_of_two_nearly_equal_full_gaussians():
+    """A step of 1e-9 along a covariance: half of a quarter of the squared relative change."""
+    a = normals(4, 6)
+    covariance = a @ a.T
+    mean = torch.zeros(4, dtype=torch.float64)
+    for step in (0.0, 1e-9, 1e-6, 1e-3):
+        kl = float(kl_full(mean, covariance * (1 + step), mean, covariance))
+        assert 0 <= kl == pytest.approx(4 * step**2 / 4, rel=2e-3, abs=1e-28)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "units"), [(torch.float32, (1e4, 1.0)), (torch.float64, (1e7, 1e-3))]
+)
+def test_columns_in_different_units_are_no_singular_covariance(dtype, units):
+    x = (normals(1000, 2) * tensor(units)).to(dtype)
+    fitted = FullGaussian.fit(x)
+    expected = np.cov(x.double().numpy().T, bias=True)
+    assert fitted.covariance.diagonal().double() == pytest.approx(expected.diagonal(), rel=1e-5)
+    scaled = FullGaussian.fit((normals(1000, 2)).to(dtype))
+    shift = math.log(units[0] * units[1])
+    assert fitted.log_prob(x) == pytest.approx(
+        scaled.log_prob(normals(1000, 2).to(dtype)) - shift, rel=1e-3
+    )
+
+
+@pytest.mark.parametrize("unit", [1e-8, 1.0, 1e8])
+def test_a_singular_covariance_is_refused_in_any_unit(unit):
+    x = unit * normals(50, 2)
+    collinear = torch.cat([x, x.sum(1, keepdim=True)], 1)
+    with pytest.raises(ValueError, match="a covariance of full rank"):
+        FullGaussian.fit(collinear)
+    assert FullGaussian.fit(x).covariance.shape == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "large"), [(torch.float32, 1e4), (torch.float64, 1e7), (torch.float64, 1e10)]
+)
+def test_principal_components_beside_a_column_in_small_units(dtype, large):
+    """One component takes the large column; what is left for the noise is the others' variance."""
+    z = normals(1000, 3)
+    x = (z * tensor([large, 1.0, 1.0])).to(dtype)
+    fitted = LinearGaussian.fit(x, 1)
+    centred = x.double() - x.double().mean(0)
+    rest = (
+        centred[:, 1:]
+        - centred[:, :1] @ (centred[:, :1].T @ centred[:, 1:]) / centred[:, 0].square().sum()
+    )
+    assert fitted.noise_var == pytest.approx(float(rest.square().mean()), rel=1e-4)
+    # Sherman and Morrison's formula for one component, in fifty digits
+    mpmath.mp.dps = 50
+    w = mpmath.matrix(fitted.weight[:, 0].tolist())
+    s = mpmath.mpf(fitted.noise_var)
+    total = s + (w.T * w)[0]
+    for row in x[:5]:
+        r = mpmath.matrix(row.tolist()) - mpmath.matrix(fitted.mean.tolist())
+        squares = ((r.T * r)[0] - (w.T * r)[0] ** 2 / total) / s
+        log_det = mpmath.log(total) + 2 * mpmath.log(s)
+        exact = -(3 * mpmath.log(2 * mpmath.pi) + log_det + squares) / 2
+        # in single precision the large column is known to 1e-7 of itself
+        assert float(fitted.log_prob(row[None])) == pytest.approx(float(exact), rel=1e-5)
+
+
+def test_data_in_a_plane_leave_no_noise_in_any_unit():
+    for unit in (1e-8, 1.0, 1e8):
+        for dtype in (torch.float32, torch.float64):
+            plane = (unit * normals(200, 2).to(dtype)) @ normals(2, 5, seed=1).to(dtype)
+            with pytest.raises(ValueError, match="variance outside the first n_latents"):
+                LinearGaussian.fit(plane, 2)
+
+
+def test_another_precision_is_named():
+    x = normals(10, 2)
+    gaussian, linear = FullGaussian.fit(x), LinearGaussian.fit(x, 1)
+    for call in (gaussian.log_prob, linear.log_prob, linear.posterior):
+        with pytest.raises(ValueError, match=r"x: wanted torch.float64, as the model has, got"):
+            call(x.float())
+    with pytest.raises(ValueError, match=r"covariance: wanted torch.float32, as mean has"):
+        FullGaussian(torch.zeros(2), torch.eye(2, dtype=torch.float64))
+
+
+def test_an_asymmetry_in_small_units_is_noticed():
+    covariance = torch.diag(tensor([1e12, 1e-6, 1e-6]))
+    covariance[1, 2] = 5e-7
+    with pytest.raises(ValueError, match="covariance: wanted symmetric matrices"):
+        FullGaussian(torch.zeros(3, dtype=torch.float64), covariance)
+
+
+def test_the_first_bad_row_is_named():
+    x = normals(9, 2)
+    x[5, 1], x[7, 0] = math.inf, math.nan
+    with pytest.raises(ValueError, match="x: wanted finite numbers, got inf in row 5"):
+        FullGaussian.fit(x)

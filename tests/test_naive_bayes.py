@@ -109,6 +109,10 @@ def test_samples_follow_the_model():
         (BernoulliNB("a"), "alpha: wanted a number that is not negative, got 'a'"),
         (BernoulliNB(binarize=-1), "binarize: wanted a number"),
         (BernoulliNB(binarize=None), "X: wanted zeros and ones, as binarize is None"),
+        (GaussianNB(priors=[1.0]), "priors: wanted 2 non-negative numbers that add up to 1"),
+        (GaussianNB(priors=[1.5, -0.5]), "priors: wanted 2 non-negative numbers"),
+        (BernoulliNB(class_prior=[0.3, 0.3]), "class_prior: wanted 2 non-negative numbers"),
+        (GaussianNB(0), "var_smoothing: wanted a positive number, as a column is constant"),
     ],
 )
 def test_bad_parameters(model, message):
@@ -124,3 +128,115 @@ def test_bad_arguments():
         model.sample(0)
     with pytest.raises(ValueError, match="sample_weight: wanted a positive weight in each class"):
         GaussianNB().fit([[0.5], [2.0]], [0, 1], sample_weight=[0.0, 1.0])
+
+
+# --- what people really bring --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [GaussianNB, BernoulliNB])
+def test_in_parts_as_at_once(kind):
+    """Whatever the parts, a last one of one row among them; scikit-learn agrees on the counts."""
+    X, y = load_digits(return_X_y=True)
+    weights = np.random.default_rng(0).random(len(X))
+    whole, parts = kind().fit(X, y, weights), kind()
+    for rows in np.split(np.arange(len(X)), [1, 2, 700, len(X) - 1]):
+        parts.partial_fit(X[rows], y[rows], np.arange(10), weights[rows])
+    assert parts.predict_joint_log_proba(X) == pytest.approx(
+        whole.predict_joint_log_proba(X), rel=1e-7
+    )
+    theirs = getattr(naive_bayes, kind.__name__)()
+    for rows in np.split(np.arange(len(X)), 3):
+        theirs.partial_fit(X[rows], y[rows], np.arange(10), weights[rows])
+    assert parts.class_count_ == pytest.approx(theirs.class_count_)
+    if kind is BernoulliNB:
+        assert parts.feature_log_prob_ == pytest.approx(theirs.feature_log_prob_, rel=1e-12)
+    else:
+        assert parts.theta_ == pytest.approx(theirs.theta_, rel=1e-12)
+
+
+def test_a_class_that_has_not_come_yet():
+    model = GaussianNB().partial_fit([[0.0], [1.0]], [0, 0], classes=[0, 1])
+    assert model.predict_proba([[0.5]]).tolist() == [[1, 0]]
+    model.partial_fit([[10.0], [12.0]], [1, 1])
+    assert model.predict([[11.0]]).tolist() == [1]
+    for wrong, message in (
+        (lambda: GaussianNB().partial_fit([[0.0]], [0]), "classes: wanted all classes"),
+        (lambda: model.partial_fit([[0.0]], [2]), r"y: wanted classes out of \[0, 1\], got also"),
+        (lambda: model.partial_fit([[0.0]], [1], classes=[0, 2]), "classes: wanted those of the"),
+        (lambda: model.partial_fit([[0.0, 1.0]], [1]), "2 features"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            wrong()
+
+
+@pytest.mark.parametrize("kind", [GaussianNB, BernoulliNB])
+def test_probabilities_of_the_classes_that_are_given(kind):
+    X, y = load_digits(return_X_y=True)
+    given = np.arange(1, 11) / 55
+    name = "priors" if kind is GaussianNB else "class_prior"
+    ours = kind(**{name: given}).fit(X, y)
+    theirs = getattr(naive_bayes, kind.__name__)(**{name: given}).fit(X, y)
+    compare(ours, theirs, X[:300], ())
+    if kind is BernoulliNB:
+        equal = BernoulliNB(fit_prior=False).fit(X, y)
+        compare(equal, naive_bayes.BernoulliNB(fit_prior=False).fit(X, y), X[:300], ())
+        assert np.exp(equal.class_log_prior_) == pytest.approx(np.full(10, 0.1))
+
+
+def test_a_row_that_no_class_can_have_produced():
+    """The limit of ever less smoothing, as in scikit-learn with as little: not NaN."""
+    X, y = [[0, 0], [0, 1], [1, 0], [1, 0]], ["a", "a", "b", "b"]
+    model = BernoulliNB(alpha=0).fit(X, y)
+    theirs = naive_bayes.BernoulliNB(alpha=1e-10, force_alpha=True).fit(X, y)
+    assert model.predict_proba([[1, 1]]) == pytest.approx(np.array([[1 / 3, 2 / 3]]), rel=1e-12)
+    assert model.predict_proba([[1, 1]]) == pytest.approx(theirs.predict_proba([[1, 1]]), rel=1e-6)
+    assert model.predict([[1, 1]]).tolist() == ["b"]
+    assert model.score_samples([[1, 1]]) == -math.inf
+    assert model.predict_joint_log_proba([[1, 1]]).tolist() == [[-math.inf, -math.inf]]
+
+
+def test_far_out():
+    """A fill value: the wider class is the more probable, and nothing is NaN."""
+    X = np.array([[0.0, 0.0], [1.0, 1.0], [0.0, 5.0], [9.0, 0.0]])
+    model = GaussianNB().fit(X, [0, 0, 1, 1])
+    for far in (1e100, 1e200, -1e308):
+        assert model.predict_proba([[far, 0.0]]).tolist() == [[0, 1]]
+        assert np.isfinite(model.score_samples([[far, 0.0]])).all()
+        assert model.predict([[0.0, far]]).tolist() == [1]
+
+
+@pytest.mark.parametrize("unit", [1e-8, 1e8])
+def test_the_units_do_not_matter(unit):
+    X, y = load_iris(return_X_y=True)
+    plain, scaled = GaussianNB().fit(X, y), GaussianNB().fit(unit * X, y)
+    assert scaled.predict_proba(unit * X) == pytest.approx(plain.predict_proba(X), abs=1e-9)
+
+
+def test_one_column_in_far_smaller_units_is_said():
+    X, y = load_iris(return_X_y=True)
+    X = X * [1e8, 1, 1, 1]
+    with pytest.warns(UserWarning, match="more than the variance of column 1: scale the columns"):
+        GaussianNB().fit(X, y)
+
+
+def test_data_that_do_not_vary():
+    for X, y in (([[1.0]], [0]), ([[2.0], [2.0]], [0, 1])):
+        with pytest.raises(ValueError, match="X: wanted columns of which one varies, got n_sampl"):
+            GaussianNB().fit(X, y)
+
+
+def test_parameters_changed_after_the_fit():
+    """What was counted with one smoothing and threshold is not read with another."""
+    X, y = np.array([[0, 0], [0, 1], [1, 1], [1, 0]]), np.array([0, 0, 1, 1])
+    for before, after in ((0, 1), (1, 0)):
+        model = BernoulliNB(alpha=before).fit(X, y)
+        expected = model.predict_proba(X)
+        model.set_params(alpha=after, binarize=0.5)
+        assert np.array_equal(model.predict_proba(X), expected)
+
+
+def test_the_first_bad_row_is_named():
+    X = np.zeros((5, 2))
+    X[3, 1] = np.nan
+    with pytest.raises(ValueError, match="X: wanted finite numbers, got NaN in row 3, column 1"):
+        GaussianNB().fit(X, [0, 0, 1, 1, 1])

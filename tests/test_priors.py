@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -108,6 +109,41 @@ def test_single_precision_keeps_the_density():
             mixed = prior.log_prob(z.float())
     torch.testing.assert_close(single.double(), exact, rtol=1e-5, atol=1e-3)
     torch.testing.assert_close(mixed.double(), exact, rtol=1e-5, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("spread", "log_var"), [(3.0, -8.0), (10.0, -8.0), (3.0, -12.0), (30.0, -8.0), (1e4, 3.0)]
+)
+def test_narrow_components_far_from_the_origin_in_single_precision(spread, log_var):
+    """By differences in double precision: no nats are lost in z² - 2 z mu + mu²."""
+    prior = MixturePrior(10, 3)
+    with torch.no_grad():
+        prior.means.copy_(spread * torch.randn(3, 10, generator=seeded(0)))
+        prior.log_vars.fill_(log_var)
+        noise = torch.randn(5, 10, generator=seeded(1))
+        z = prior.means[:1] + torch.exp(prior.log_vars[:1] / 2) * noise
+        computed = prior.log_prob(z)
+    assert computed.dtype == torch.float32
+    expected = reference(prior.double()).log_prob(z.double())
+    torch.testing.assert_close(computed.double(), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "prior", [StandardNormal(50), MixturePrior(50, 3)], ids=["normal", "mixture"]
+)
+def test_half_precision_codes_have_densities_with_all_their_digits(prior):
+    z = torch.randn(20, 50, generator=seeded(0)).bfloat16()
+    expected = prior.log_prob(z.float())
+    half = prior.bfloat16().log_prob(z)
+    assert half.dtype == torch.float32
+    torch.testing.assert_close(
+        half, expected, rtol=1e-2 if len(list(prior.parameters())) else 1e-6, atol=0
+    )
+
+
+def test_numpys_integers_are_sizes():
+    assert MixturePrior(np.int64(2), np.int32(3)).sample(np.int64(4)).shape == (4, 2)
+    assert StandardNormal(np.int64(2)).sample(np.int64(4)).shape == (4, 2)
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,47 @@ def test_a_copy_is_at_distance_zero():
     assert nearest_distances(x[:9], x).max() == 0
 
 
+@pytest.mark.parametrize("columns", [2, 30])
+@pytest.mark.parametrize("huge", [1e6, 1e10, 1e12])
+def test_a_datum_that_both_share_far_out_changes_little(columns, huge):
+    x, y = normal(300, columns), normal(300, columns, seed=1) + 0.5
+    x[0] = y[0] = huge
+    a, b = x.numpy(), y.numpy()
+    exact = 2 * cdist(a, b).mean() - cdist(a, a).mean() - cdist(b, b).mean()
+    assert energy_distance(x, y) == pytest.approx(exact, abs=1e-3)
+    test = permutation_test(x[1:], y[1:], 99, seeded())
+    assert test.p_value == 0.01
+
+
+@pytest.mark.parametrize("unit", [1e-8, 1e8])
+def test_the_distance_has_the_units_of_the_data(unit):
+    x, y = normal(60, 3), normal(50, 3, seed=1) + 0.3
+    assert energy_distance(unit * x, unit * y) == pytest.approx(
+        unit * energy_distance(x, y), rel=1e-9
+    )
+    plain, scaled = (permutation_test(u * x, u * y, 99, seeded()).p_value for u in (1, unit))
+    assert plain == scaled
+
+
+def test_clusters_far_apart_do_not_blur_what_is_near():
+    """Two clusters 2e8 apart, in both samples alike; within them the samples differ by a half."""
+    sides = torch.tensor([-1e8, 1e8], dtype=torch.float64).repeat(50)[:, None]
+    x, y = sides + normal(100, 2), sides + normal(100, 2, seed=1) + 0.5
+    a, b = x.numpy(), y.numpy()
+    exact = 2 * cdist(a, b).mean() - cdist(a, a).mean() - cdist(b, b).mean()
+    assert energy_distance(x, y) == pytest.approx(exact, abs=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_samples_of_any_precision(dtype):
+    x, y = normal(40, 2).to(dtype), normal(40, 2, seed=1).to(dtype)
+    expected = energy_distance(x.double(), y.double())
+    assert energy_distance(x, y) == pytest.approx(expected, rel=1e-9)
+    assert energy_distance(x, y.double()) == pytest.approx(expected, rel=1e-9)
+    nearest = nearest_distances(x, y).double()
+    assert nearest == pytest.approx(nearest_distances(x.double(), y.double()), rel=0.01, abs=0.01)
+
+
 X = torch.zeros(3, 2)
 
 

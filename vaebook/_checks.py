@@ -6,8 +6,10 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import NoReturn
+from numbers import Integral
+from typing import Any, NoReturn
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -46,7 +48,14 @@ def check_float(argument: str, value: Tensor, n_dims: int | None = None) -> None
     if value.numel() and not values_are_trusted():
         low, high = value.detach().aminmax()  # one pass, where isfinite takes several; NaN wins
         if not (low > -math.inf and high < math.inf):
-            fail(argument, "finite numbers", "NaN or infinity")
+            fail(argument, "finite numbers", first_not_finite(value))
+
+
+def first_not_finite(value: Tensor) -> str:
+    """Say where the first number stands that is NaN or infinite."""
+    first = (~value.detach().isfinite()).nonzero()[0].tolist()
+    row = f" in row {first[0]}" if first else ""
+    return f"{float(value[tuple(first)])}{row}"
 
 
 def check_rows(n_features: int | None = None, /, **tensors: Tensor) -> None:
@@ -72,13 +81,40 @@ def check_rows(n_features: int | None = None, /, **tensors: Tensor) -> None:
         shapes.append(shape)
 
 
-def check_batch(argument: str, value: Tensor, n_features: int | None = None) -> None:
-    """Require a finite float matrix (batch, features), with `n_features` columns where given."""
+def check_batch(
+    argument: str, value: Tensor, n_features: int | None = None, like: Tensor | None = None
+) -> None:
+    """Require a finite float matrix (batch, features), with `n_features` columns where given.
+
+    And of the precision of `like`, a number of the model, where that is given.
+    """
     check_float(argument, value, n_dims=2)
     if len(value) == 0:
         fail(argument, "at least one row", f"shape {tuple(value.shape)}")
     if n_features is not None and value.shape[1] != n_features:
         fail(argument, f"{n_features} columns", f"shape {tuple(value.shape)}")
+    if like is not None and value.dtype != like.dtype:
+        fail(argument, f"{like.dtype}, as the model has", value.dtype)
+
+
+def check_table(estimator: Any, X: Any, *y: Any, **options: Any) -> Any:
+    """Return what scikit-learn's `validate_data` makes of the arguments, finite throughout.
+
+    Its own message about NaN tells neither row nor column. Tensors may be of any precision.
+    """
+    from sklearn.utils.validation import validate_data  # takes long, and few modules need it
+
+    if isinstance(X, Tensor):
+        X = (X.double() if X.is_floating_point() else X).numpy(force=True)
+    checked = validate_data(estimator, X, *y, ensure_all_finite=False, **options)
+    rows = checked[0] if y else checked
+    with np.errstate(over="ignore", invalid="ignore"):
+        clean = np.isfinite(rows.sum())  # one pass, where the places take several
+    if not clean and not (finite := np.isfinite(rows)).all():
+        row, column = np.argwhere(~finite)[0]
+        bad = "NaN" if np.isnan(rows[row, column]) else f"{rows[row, column]}"
+        fail("X", "finite numbers", f"{bad} in row {row}, column {column}")
+    return checked
 
 
 def is_binary(value: Tensor) -> bool:
@@ -87,8 +123,8 @@ def is_binary(value: Tensor) -> bool:
 
 
 def check_at_least(argument: str, value: int, minimum: int) -> None:
-    """Require an integer of at least `minimum`."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+    """Require an integer of at least `minimum`, Python's or NumPy's."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < minimum:
         fail(argument, f"an integer of at least {minimum}", repr(value))
 
 

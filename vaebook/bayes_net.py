@@ -85,10 +85,15 @@ class BayesianNetwork:
         for given, row in table.items():
             if set(row) != set(self.values[name]):
                 fail(argument, f"the values {self.values[name]} in each row", tuple(row))
-            if min(row.values()) < 0 or not math.isclose(sum(row.values()), 1, abs_tol=1e-9):
+            # single precision may miss the one by 1e-7
+            if min(row.values()) < 0 or not math.isclose(sum(row.values()), 1, abs_tol=1e-6):
                 wanted = f"probabilities that add up to 1 given {given}"
                 fail(argument, wanted, list(row.values()))
-        return table
+        total = {given: math.fsum(row.values()) for given, row in table.items()}
+        return {
+            given: {value: float(p) / total[given] for value, p in row.items()}
+            for given, row in table.items()
+        }
 
     def log_prob(self, assignment: Mapping[str, Value]) -> float:
         """Log-probability of one value for each variable, in nats.
@@ -106,8 +111,7 @@ class BayesianNetwork:
         self._check_assignment("assignment", assignment)
         if missing := [name for name in self.variables if name not in assignment]:
             fail("assignment", "a value for each variable", f"none for {missing}")
-        probability = self._joint(assignment)
-        return math.log(probability) if probability > 0 else -math.inf
+        return self._log_joint(assignment)
 
     def query(
         self, variable: str, evidence: Mapping[str, Value] | None = None
@@ -137,14 +141,19 @@ class BayesianNetwork:
         self._check_assignment("evidence", evidence)
         if variable not in self.tables:
             fail("variable", f"one of {self.variables}", repr(variable))
-        totals = dict.fromkeys(self.values[variable], 0.0)
+        terms: dict[Value, list[float]] = {value: [] for value in self.values[variable]}
         choices = [[evidence[n]] if n in evidence else self.values[n] for n in self.variables]
         for values in itertools.product(*choices):
             assignment = dict(zip(self.variables, values, strict=True))
-            totals[assignment[variable]] += self._joint(assignment)
-        total = sum(totals.values())
-        if total == 0:
+            terms[assignment[variable]].append(self._log_joint(assignment))
+        largest = max(itertools.chain(*terms.values()))  # taken out, lest all of them underflow
+        if largest == -math.inf:
             fail("evidence", "values that can occur together", evidence)
+        totals = {
+            value: math.fsum(math.exp(term - largest) for term in logs)
+            for value, logs in terms.items()
+        }
+        total = sum(totals.values())
         return {value: mass / total for value, mass in totals.items()}
 
     def sample(
@@ -181,8 +190,9 @@ class BayesianNetwork:
     def _row(self, name: str, assignment: Mapping[str, Value]) -> Mapping[Value, float]:
         return self.tables[name][tuple(assignment[parent] for parent in self.parents[name])]
 
-    def _joint(self, assignment: Mapping[str, Value]) -> float:
-        return math.prod(self._row(name, assignment)[assignment[name]] for name in self.variables)
+    def _log_joint(self, assignment: Mapping[str, Value]) -> float:
+        factors = [self._row(name, assignment)[assignment[name]] for name in self.variables]
+        return math.fsum(map(math.log, factors)) if min(factors) > 0 else -math.inf
 
     def _check_assignment(self, argument: str, assignment: Mapping[str, Value]) -> None:
         for name, value in assignment.items():

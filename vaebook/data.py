@@ -9,11 +9,14 @@ The decoded copy of MNIST lies in the user's cache folder; the environment varia
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import hashlib
+import io
 import lzma
 import math
 import os
+import re
 import tempfile
 import zlib
 from abc import ABC, abstractmethod
@@ -106,23 +109,22 @@ class ImageSet:
     Parameters
     ----------
     images : ndarray of uint8, shape (n, height, width)
-        Grey levels, 0 (background) to 255.
+        Grey levels, 0 (background) to 255. Other integers in this range are converted.
     labels : ndarray of uint8, shape (n,)
-        The class of each image.
+        The class of each image; converted likewise.
 
     Raises
     ------
     ValueError
-        If a dtype or shape is not as above, or the two lengths differ.
+        If numbers or shapes are not as above, or the two lengths differ.
     """
 
     images: np.ndarray
     labels: np.ndarray
 
     def __post_init__(self) -> None:
-        for name, array, n_axes in (("images", self.images, 3), ("labels", self.labels, 1)):
-            if array.dtype != np.uint8 or array.ndim != n_axes:
-                fail(name, f"uint8 with {n_axes} axes", f"{array.dtype} of shape {array.shape}")
+        for name, n_axes in (("images", 3), ("labels", 1)):
+            object.__setattr__(self, name, _bytes(name, getattr(self, name), n_axes))
         if len(self.images) != len(self.labels):
             fail("labels", f"one for each of {len(self.images)} images", len(self.labels))
 
@@ -135,11 +137,24 @@ class ImageSet:
 
     def pixels(self) -> UInt8[Tensor, "n pixels"]:
         """Return the grey levels as a new uint8 tensor of shape (n, height * width)."""
-        return torch.tensor(self.images.reshape(len(self), -1))
+        n, height, width = self.images.shape
+        return torch.tensor(np.ascontiguousarray(self.images).reshape(n, height * width))
 
     def floats(self) -> Float[Tensor, "n pixels"]:
         """Return the intensities in [0, 1] as a float32 tensor of shape (n, height * width)."""
         return self.pixels().to(torch.float32).div_(255)
+
+
+def _bytes(name: str, values: np.ndarray, n_axes: int) -> np.ndarray:
+    """Integers from 0 to 255 as uint8, whatever holds them."""
+    array = np.asarray(values)
+    fits = array.dtype.kind in "iu" and array.ndim == n_axes
+    if not fits or (array.size and not 0 <= array.min() <= array.max() <= 255):
+        got = f"{array.dtype} of shape {array.shape}"
+        if fits:
+            got = f"numbers from {array.min()} to {array.max()}"
+        fail(name, f"uint8 with {n_axes} axes, or other integers from 0 to 255", got)
+    return array.astype(np.uint8, copy=False)
 
 
 class Dataset(NamedTuple):
@@ -157,9 +172,11 @@ def load(name: str = "mnist", *, folder: str | os.PathLike[str] | None = None) -
     name : {"mnist", "fashion-mnist", "kmnist"}
         MNIST comes from the package. The other two are downloaded once into the cache folder.
     folder : path, optional
-        A folder with four IDX files of your own, plain, ``.gz`` or ``.xz``. Their names are
-        MNIST's: ``train-images-idx3-ubyte`` and so on (``train-images.idx3-ubyte`` also works).
-        With a folder given, `name` is not used and no checksum is compared.
+        A folder with four IDX files of your own, plain or compressed. Their names are MNIST's,
+        ``train-images-idx3-ubyte`` and so on, in the spellings in which they are handed round:
+        ``train-images.idx3-ubyte``, EMNIST's ``emnist-letters-test-labels-idx1-ubyte``, or each
+        file in a folder of its own. With a folder given, `name` is not used and no checksum is
+        compared. (EMNIST stores its images transposed, and they come as they are.)
 
     Returns
     -------
@@ -176,7 +193,8 @@ def load(name: str = "mnist", *, folder: str | os.PathLike[str] | None = None) -
         The set has to be downloaded and the server cannot be reached.
     """
     if folder is not None:
-        return _read_dataset(lambda file: read_idx(_find_idx(Path(folder), file)))
+        place = Path(folder).expanduser()
+        return _read_dataset(lambda file: read_idx(_find_idx(place, file)))
     if name == "mnist":
         return _read_dataset(_read_mnist)
     check_in("name", name, ("mnist", *DOWNLOADS))
@@ -294,27 +312,35 @@ def _download(name: str, file: str) -> Path:
 # --- IDX files --------------------------------------------------------------------------------
 
 
+# The first bytes of a compressed file, and what opens it.
+COMPRESSED = {b"\x1f\x8b": gzip.open, b"\xfd7zXZ\x00": lzma.open, b"BZh": bz2.open}
+
+# What stands in the third byte of an IDX file: its numbers, the first of them byte first.
+IDX_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
+
+
 def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
-    """Read an IDX file of unsigned bytes, plain or compressed (``.gz``, ``.xz``).
+    """Read an IDX file, plain or compressed by gzip, xz or bzip2.
 
     Parameters
     ----------
     path : path
-        The ending decides how the file is decompressed.
+        The first bytes of the file decide how it is decompressed, not its name.
 
     Returns
     -------
-    ndarray of uint8
-        Shape as the file's header says; a read-only view of the bytes read.
+    ndarray
+        Shape and type as the file's header says: uint8 for images and labels, a read-only view
+        of the bytes read; or int8, int16, int32, float32, float64.
 
     Raises
     ------
     FileNotFoundError
         No such file.
     ValueError
-        The file is truncated or damaged, or no IDX file of unsigned bytes.
+        The file is truncated or damaged, or no IDX file.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"path: wanted an existing IDX file, got {path}")
     content = _decompress(path.read_bytes(), str(path), "fetch it again")
@@ -322,43 +348,69 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
 
 
 def _decompress(content: bytes, path: str, repair: str) -> bytes:
-    decompress = {".gz": gzip.decompress, ".xz": lzma.decompress}.get(Path(path).suffix)
-    if decompress is None:
+    """Return the IDX file in a compressed one, and no more than its header promises."""
+    opener = next((o for magic, o in COMPRESSED.items() if content.startswith(magic)), None)
+    if opener is None:
         return content
     try:
-        return decompress(content)
+        with opener(io.BytesIO(content)) as stream:
+            start = stream.read(4)
+            start += stream.read(4 * start[3]) if len(start) == 4 else b""
+            numbers, shape = _header(start)
+            return start + stream.read(math.prod(shape) * numbers.itemsize + 1)
     except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
         raise ValueError(f"{path} is truncated or damaged ({error}): {repair}") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def _parse_idx(content: bytes, path: str) -> np.ndarray:
-    # Header: 0, 0, type code, number of axes; then each axis' length as a big-endian uint32.
-    if len(content) < 4 or content[:3] != b"\x00\x00\x08":
+    try:
+        numbers, shape = _header(content)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    header = 4 + 4 * len(shape)
+    if math.prod(shape) * numbers.itemsize != len(content) - header:
         raise ValueError(
-            f"{path}: starts with {content[:4].hex(' ') or 'nothing'}, wanted an IDX file of "
-            "unsigned bytes, which starts with 00 00 08"
+            f"{path}: {len(content)} bytes do not fit its header (axes {list(shape)} of "
+            f"{numbers.name}); the file is truncated or damaged: fetch it again"
         )
-    n_axes = content[3]
-    header = 4 + 4 * n_axes
-    shape = np.frombuffer(content[4:header], ">u4") if len(content) >= header else None
-    n_values = math.prod(int(length) for length in shape) if shape is not None else None
-    if shape is None or n_values != len(content) - header:
+    array = np.frombuffer(content, numbers, offset=header).reshape(shape)
+    return array.astype(numbers.newbyteorder("="), copy=False)
+
+
+def _header(content: bytes) -> tuple[np.dtype, tuple[int, ...]]:
+    """Type and shape of an IDX file: 0, 0, type, number of axes; then the axes' lengths."""
+    known = len(content) >= 4 and content[:2] == b"\x00\x00" and content[2] in IDX_TYPES
+    if not known or not 1 <= content[3] <= 32:
         raise ValueError(
-            f"{path}: {len(content)} bytes do not fit its header "
-            f"(axes {shape if shape is None else shape.tolist()}); "
-            "the file is truncated or damaged: fetch it again"
+            f"starts with {content[:4].hex(' ') or 'nothing'}, wanted an IDX file, which starts "
+            "with 00 00, its type (08 for unsigned bytes) and its number of axes"
         )
-    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+    lengths = content[4 : 4 + 4 * content[3]]
+    if len(lengths) < 4 * content[3]:
+        raise ValueError("ends within its header; the file is truncated or damaged: fetch it again")
+    shape = tuple(int(length) for length in np.frombuffer(lengths, ">u4"))
+    return np.dtype(IDX_TYPES[content[2]]), shape
 
 
 def _find_idx(folder: Path, file: str) -> Path:
-    dotted = file.replace("-idx", ".idx")
-    candidates = [folder / (stem + end) for stem in (file, dotted) for end in ("", ".gz", ".xz")]
-    for candidate in candidates:
-        if candidate.is_file():
-            return candidate
+    """Find a file by MNIST's name, or by what others made of it."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"folder: wanted an existing folder, got {folder}")
+    part, kind, _ = file.split("-", 2)
+    part = "(?:t10k|test)" if part == "t10k" else part
+    spelling = re.compile(rf"(.*-)?{part}-{kind}[-.]idx\d-\w+(\.gz|\.xz|\.bz2)?", re.IGNORECASE)
+    for pattern in ("*", "*/*"):  # some sites put each file into a folder of its own
+        found = [p for p in folder.glob(pattern) if p.is_file() and spelling.fullmatch(p.name)]
+        sets = {(p.parent, spelling.fullmatch(p.name)[1]) for p in found}
+        if len(sets) > 1:
+            several = ", ".join(sorted(str(p.relative_to(folder)) for p in found))
+            raise ValueError(f"folder: wanted the files of one data set, got {several}")
+        if found:
+            return min(found, key=lambda p: (len(p.name), p.name))  # plain before compressed
     raise FileNotFoundError(
-        f"folder: {folder} has no {file} (nor {dotted}, nor either with .gz or .xz); "
+        f"folder: {folder} has no {file}, by this name or a similar one, plain or compressed; "
         f"wanted the four files {', '.join(TRAIN_FILES + TEST_FILES)}"
     )
 
@@ -386,9 +438,9 @@ def dynamic_binarization(
     Raises
     ------
     ValueError
-        If `pixels` is not of dtype uint8, or `generator` is None.
+        If `pixels` are no integers from 0 to 255, or `generator` is None.
     """
-    _check_pixels(pixels)
+    pixels = _grey_levels(pixels)
     if not isinstance(generator, Generator):
         fail("generator", "a torch.Generator", repr(generator))
     # 255 equally likely levels 0..254, of which exactly `pixel` lie below `pixel`.
@@ -420,9 +472,9 @@ def fixed_binarization(pixels: UInt8[Tensor, "*shape"], seed: int) -> Float[Tens
     Raises
     ------
     ValueError
-        If `pixels` is not of dtype uint8 or `seed` is negative or no integer.
+        If `pixels` are no integers from 0 to 255, or `seed` is negative or no integer.
     """
-    _check_pixels(pixels)
+    pixels = _grey_levels(pixels)
     check_at_least("seed", seed, 0)
     stream = np.random.PCG64(seed)
     level = np.empty(pixels.numel(), dtype=np.uint8)
@@ -455,19 +507,26 @@ def threshold_binarization(
     Raises
     ------
     ValueError
-        If `pixels` is not of dtype uint8 or `threshold` lies outside [0, 1).
+        If `pixels` are no integers from 0 to 255, or `threshold` lies outside [0, 1).
     """
-    _check_pixels(pixels)
+    pixels = _grey_levels(pixels)
     if not 0 <= threshold < 1:
         fail("threshold", "a number in [0, 1)", repr(threshold))
     darkest_one = int((np.arange(256) / 255 <= threshold).sum())
     return (pixels >= darkest_one).to(torch.float32)
 
 
-def _check_pixels(pixels: Tensor) -> None:
-    if not isinstance(pixels, Tensor) or pixels.dtype != torch.uint8:
-        came = pixels.dtype if isinstance(pixels, Tensor) else type(pixels).__name__
-        fail("pixels", "a torch.uint8 tensor of grey levels 0 to 255", came)
+def _grey_levels(pixels: Tensor) -> Tensor:
+    """Return the pixels as uint8; other integers only where that changes none of them."""
+    if not isinstance(pixels, Tensor):
+        fail("pixels", "a torch.uint8 tensor of grey levels 0 to 255", type(pixels).__name__)
+    if pixels.dtype == torch.uint8:
+        return pixels
+    whole = not (pixels.is_floating_point() or pixels.is_complex() or pixels.dtype == torch.bool)
+    if not whole or (pixels.numel() and not 0 <= pixels.min() <= pixels.max() <= 255):
+        got = f"{pixels.dtype} from {pixels.min()} to {pixels.max()}"
+        fail("pixels", "a torch.uint8 tensor of grey levels 0 to 255", got)
+    return pixels.to(torch.uint8)
 
 
 # --- toy densities ----------------------------------------------------------------------------

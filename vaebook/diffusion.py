@@ -33,7 +33,7 @@ from vaebook._checks import (
     fail,
     is_binary,
 )
-from vaebook.gaussian import log_normal
+from vaebook.gaussian import above_tangent, at_least_single, log_normal
 from vaebook.likelihoods import Bernoulli
 
 # --- schedules --------------------------------------------------------------------------------
@@ -331,7 +331,7 @@ class Diffusion(nn.Module):
             "reverse_vars": reverse_vars,
             "log_snr": log_signal - noise_shares.log(),
         }.items():
-            self.register_buffer(name, values.to(like))
+            self.register_buffer(name, values.to(at_least_single(like)))
 
     @property
     def n_steps(self) -> int:
@@ -432,8 +432,12 @@ class Diffusion(nn.Module):
             Shape of `x_t`.
         """
         check_rows(self.n_features, x_t=x_t)
-        # in mixed precision the network answers in bfloat16; densities want the data's precision
-        return self.network(x_t, self._at(self.log_snr, t)).to(x_t.dtype)
+        dtype = self._network_dtype()
+        if dtype.itemsize > 2 and x_t.dtype != dtype:
+            fail("x_t", f"{dtype}, as the model's weights", x_t.dtype)
+        log_snr = self._at(self.log_snr, t)
+        # a network in half precision answers in it; densities want the data's precision
+        return self.network(x_t.to(dtype), log_snr.to(dtype)).to(x_t.dtype)
 
     def predict_signal(
         self, x_t: Float[Tensor, "batch features"], t: int | Tensor
@@ -678,6 +682,8 @@ class Diffusion(nn.Module):
         self, signal: Tensor, x_t: Tensor, guess: Tensor, noise: Tensor, t: Tensor
     ) -> Tensor:
         first = self._log_likelihood(signal, self._signal_from(x_t, guess, t))
+        if self.n_steps == 1:
+            return first
         return torch.where(t == 1, first, -self._step_kl(noise, guess, t.clamp_min(2)))
 
     def _step_kl(self, noise: Tensor, guess: Tensor, t: int | Tensor) -> Tensor:
@@ -685,7 +691,7 @@ class Diffusion(nn.Module):
         variance = self._at(self.reverse_vars, t)
         ratio = self._at(self.posterior_vars, t) / variance
         weight = self._noise_weight(t) / variance
-        return 0.5 * (ratio - 1 - ratio.log() + weight * (noise - guess).square()).sum(-1)
+        return 0.5 * (above_tangent(ratio.log()) + weight * (noise - guess).square()).sum(-1)
 
     def _noise_weight(self, t: int | Tensor) -> Tensor:
         """What an error in the noise costs the mean of x_{t-1}, squared."""
@@ -694,7 +700,7 @@ class Diffusion(nn.Module):
 
     def _prior_kl(self, signal: Tensor) -> Tensor:
         share = self.signal_shares[-1]
-        return 0.5 * (share * (signal.square() - 1) - torch.log1p(-share)).sum(-1)
+        return 0.5 * (share * signal.square() + above_tangent(torch.log1p(-share))).sum(-1)
 
     def _log_weights(self, signal: Tensor, k: int, generator: Generator | None) -> Tensor:
         n = len(signal)
@@ -728,8 +734,8 @@ class Diffusion(nn.Module):
     def _at(self, values: Tensor, t: int | Tensor) -> Tensor:
         """Entry of step t (steps count from 1), as a column that broadcasts against the data."""
         if isinstance(t, Tensor):
-            if t.numel() == 0 or t.min() < 1 or t.max() > self.n_steps:
-                fail("t", f"steps from 1 to {self.n_steps}", t)
+            if t.is_floating_point() or t.numel() == 0 or t.min() < 1 or t.max() > self.n_steps:
+                fail("t", f"integer steps from 1 to {self.n_steps}", t)
             return values[t - 1].unsqueeze(-1)
         check_at_least("t", t, 1)
         if t > self.n_steps:
@@ -740,8 +746,14 @@ class Diffusion(nn.Module):
         check_at_least("n", n, 1)
         return self.betas.new_empty(n, self.n_features).normal_(generator=generator)
 
+    def _network_dtype(self) -> torch.dtype:
+        return next(self.network.parameters(), self.betas).dtype
+
     def _check_data(self, x: Tensor) -> None:
         check_batch("x", x, self.n_features)
+        wanted = self._network_dtype()
+        if x.dtype != wanted:
+            fail("x", f"{wanted}, as the model's weights", x.dtype)
 
     # --- what the chain makes of a datum: another kind of data overrides these ---
 

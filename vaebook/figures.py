@@ -200,8 +200,9 @@ def as_images(images: Images) -> np.ndarray:
 
     Parameters
     ----------
-    images : uint8, or float in [0, 1]; shape (n, height, width) or (n, side * side)
-        At least one. Floats are clipped to [0, 1].
+    images : integers 0 to 255, or float in [0, 1]; shape (n, height, width) or (n, side * side)
+        At least one. Floats are clipped to [0, 1]; integers that are all 0 or 1, and not of type
+        uint8, are black and white.
 
     Returns
     -------
@@ -210,10 +211,17 @@ def as_images(images: Images) -> np.ndarray:
     Raises
     ------
     ValueError
-        If the shape is another one, or a number is not finite.
+        If the shape is another one, a number is not finite, or an integer no grey level.
     """
+    if not isinstance(images, Tensor):  # torch takes no steps backwards and no foreign byte order
+        array = np.asarray(images)
+        images = np.ascontiguousarray(array, array.dtype.newbyteorder("="))
     tensor = torch.as_tensor(images).detach().cpu()
-    grey = tensor.double() / (255 if tensor.dtype == torch.uint8 else 1)
+    grey, whole = tensor.double(), not tensor.is_floating_point()
+    if whole and grey.numel() and not 0 <= grey.min() <= grey.max() <= 255:
+        fail("images", "integers from 0 to 255", f"{tensor.min()} to {tensor.max()}")
+    if tensor.dtype == torch.uint8 or (whole and grey.numel() and grey.max() > 1):
+        grey = grey / 255
     side = math.isqrt(grey.shape[-1]) if grey.ndim else 0
     if grey.ndim == 2 and side * side == grey.shape[1]:
         grey = grey.reshape(-1, side, side)

@@ -35,6 +35,7 @@ def log_normal(
         :math:`\log \mathcal N(x; \mu, \operatorname{diag} e^{\text{log\_var}})`, shape (...), nats.
     """
     check_rows(x=x, mean=mean, log_var=log_var)
+    x, mean, log_var = map(at_least_single, (x, mean, log_var))
     return -0.5 * (LOG_2PI + log_var + (x - mean).square() * torch.exp(-log_var)).sum(-1)
 
 
@@ -158,7 +159,8 @@ def kl_to_standard_normal(
         :math:`D_{KL}(q \,\|\, \mathcal N(0, I))`, shape (...), nats.
     """
     check_rows(mean=mean, log_var=log_var)
-    return 0.5 * (mean.square() + log_var.exp() - 1 - log_var).sum(-1)
+    mean, log_var = at_least_single(mean), at_least_single(log_var)
+    return 0.5 * (mean.square() + above_tangent(log_var)).sum(-1)
 
 
 def kl_diagonal(
@@ -182,8 +184,29 @@ def kl_diagonal(
         :math:`D_{KL}(q \,\|\, p)`, shape (...), nats.
     """
     check_rows(mean_q=mean_q, log_var_q=log_var_q, mean_p=mean_p, log_var_p=log_var_p)
+    mean_q, log_var_q, mean_p, log_var_p = map(
+        at_least_single, (mean_q, log_var_q, mean_p, log_var_p)
+    )
     scaled = (mean_q - mean_p).square() * torch.exp(-log_var_p)
-    return 0.5 * (scaled + torch.exp(log_var_q - log_var_p) - 1 - log_var_q + log_var_p).sum(-1)
+    return 0.5 * (scaled + above_tangent(log_var_q - log_var_p)).sum(-1)
+
+
+def at_least_single(values: Tensor) -> Tensor:
+    """Widen half precision, in which a density of some hundred nats is known to a few of them."""
+    return values.float() if values.dtype.itemsize < 4 else values
+
+
+def above_tangent(v: Tensor) -> Tensor:
+    """Return exp(v) - 1 - v, what every divergence of Gaussians is made of; never negative.
+
+    Near zero the difference would lose its digits: there the terms of the series are added up.
+    """
+    near = v.clamp(-0.02, 0.02)
+    one = v.new_ones(())
+    series = one
+    for n in range(8, 2, -1):
+        series = torch.addcmul(one, near, series, value=1 / n)
+    return torch.where(near == v, 0.5 * near.square() * series, torch.expm1(v) - v)
 
 
 def kl_full(
@@ -220,9 +243,11 @@ def kl_full(
     whitened = torch.linalg.solve_triangular(factor_p, factor_q, upper=False)
     difference = (mean_q - mean_p).unsqueeze(-1)
     shift = torch.linalg.solve_triangular(factor_p, difference, upper=False).squeeze(-1)
-    log_det_ratio = 2 * (_log_diagonal(factor_p) - _log_diagonal(factor_q))
-    trace = whitened.square().sum((-2, -1))
-    return 0.5 * (trace + shift.square().sum(-1) - n_features + log_det_ratio)
+    log_ratios = 2 * whitened.diagonal(dim1=-2, dim2=-1).log()
+    off_diagonal = whitened.tril(-1).square().sum((-2, -1))
+    # the trace of the ratio, less the dimension, less the logarithm of its determinant
+    spread = above_tangent(log_ratios).sum(-1) + off_diagonal
+    return 0.5 * (spread + shift.square().sum(-1))
 
 
 def _cholesky(argument: str, covariance: Tensor, n_features: int) -> Tensor:
@@ -230,9 +255,12 @@ def _cholesky(argument: str, covariance: Tensor, n_features: int) -> Tensor:
     if covariance.shape[-2:] != (n_features, n_features):
         fail(argument, f"{n_features} x {n_features} matrices", tuple(covariance.shape))
     factor, info = torch.linalg.cholesky_ex(covariance)
-    rounding = math.sqrt(torch.finfo(covariance.dtype).eps) * covariance.abs().max()
-    if (asymmetry := (covariance - covariance.mT).abs().max()) > rounding:
-        fail(argument, "symmetric matrices", f"entries {asymmetry:.3g} off their mirror images")
+    deviations = covariance.diagonal(dim1=-2, dim2=-1).abs().sqrt()
+    units = deviations.unsqueeze(-1) * deviations.unsqueeze(-2)
+    asymmetry = (covariance - covariance.mT).abs()
+    if (asymmetry > math.sqrt(torch.finfo(covariance.dtype).eps) * units).any():
+        got = f"entries {asymmetry.max():.3g} off their mirror images"
+        fail(argument, "symmetric matrices", got)
     if info.any():
         lowest = torch.linalg.eigvalsh(covariance).min()
         fail(argument, "positive definite matrices", f"an eigenvalue of {lowest:.3g}")
@@ -259,6 +287,8 @@ class FullGaussian:
     def __init__(self, mean: Float[Tensor, " d"], covariance: Float[Tensor, "d d"]) -> None:
         check_float("mean", mean, n_dims=1)
         check_float("covariance", covariance, n_dims=2)
+        if covariance.dtype != mean.dtype:
+            fail("covariance", f"{mean.dtype}, as mean has", covariance.dtype)
         self._factor = _cholesky("covariance", covariance, len(mean))
         self.mean, self.covariance = mean, covariance
 
@@ -292,14 +322,17 @@ class FullGaussian:
         variance = covariance.diagonal().mean()
         covariance = (1 - shrinkage) * covariance
         covariance.diagonal().add_(shrinkage * variance)
-        if torch.linalg.matrix_rank(covariance, hermitian=True) < len(mean):
+        factor, info = torch.linalg.cholesky_ex(covariance)
+        # what the other columns leave of a variance may be nothing but rounding, in any units
+        rounding = len(mean) * torch.finfo(x.dtype).eps * covariance.diagonal()
+        if info.any() or (factor.diagonal().square() <= rounding).any():
             wanted = "a covariance of full rank; take more rows or more shrinkage"
             fail("x", wanted, f"shape {tuple(x.shape)}, shrinkage {shrinkage}")
         return cls(mean, covariance)
 
     def log_prob(self, x: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
         """Exact log-density of each row (equation ``eq-cholesky-log-density``), in nats."""
-        check_batch("x", x, len(self.mean))
+        check_batch("x", x, len(self.mean), self.mean)
         return _log_normal_factor(x - self.mean, self._factor)
 
     def sample(self, n: int, generator: Generator | None = None) -> Float[Tensor, "n d"]:
@@ -337,7 +370,7 @@ class FullGaussian:
         self._check_mask("observed", observed)
         if observed.all():
             fail("observed", "at least one component left to predict", "none")
-        check_batch("values", values, int(observed.sum()))
+        check_batch("values", values, int(observed.sum()), self.mean)
         blocks = self.covariance[observed]  # rows: the observed components
         factor = torch.linalg.cholesky(blocks[:, observed])
         weights = torch.cholesky_solve(blocks[:, ~observed], factor)
@@ -381,6 +414,8 @@ class LinearGaussian:
     ) -> None:
         check_float("weight", weight, n_dims=2)
         check_float("mean", mean, n_dims=1)
+        if mean.dtype != weight.dtype:
+            fail("mean", f"{weight.dtype}, as weight has", mean.dtype)
         if mean.shape[0] != weight.shape[0]:
             fail("mean", f"{weight.shape[0]} entries, as weight has rows", tuple(mean.shape))
         if not (math.isfinite(noise_var) and noise_var > 0):
@@ -413,13 +448,17 @@ class LinearGaussian:
         n_points, n_features = x.shape
         if n_points < 2 or n_latents >= n_features:
             fail("x", f"at least 2 rows and more than {n_latents} columns", tuple(x.shape))
-        mean = x.mean(0)
-        eigenvalues, eigenvectors = torch.linalg.eigh((x - mean).T @ (x - mean) / n_points)
-        noise_var = float(eigenvalues[: n_features - n_latents].mean())
-        if noise_var <= torch.finfo(x.dtype).eps * float(eigenvalues[-1]):
+        rows = x.detach().to("cpu", torch.float64)
+        mean = rows.mean(0)
+        # singular values, not eigenvalues of the covariance: small ones keep their digits
+        triangle = torch.linalg.qr((rows - mean) / math.sqrt(n_points), mode="r").R
+        _, deviations, axes = torch.linalg.svd(triangle, full_matrices=False)
+        noise_var = float(deviations[n_latents:].square().sum()) / (n_features - n_latents)
+        rounding = (10 * torch.finfo(x.dtype).eps * rows.abs().amax(0)).square()
+        if noise_var <= float(rounding.sort().values[: n_features - n_latents].mean()):
             fail("x", "variance outside the first n_latents directions", "none: lower n_latents")
-        scale = (eigenvalues[-n_latents:] - noise_var).clamp_min(0).sqrt()
-        return cls((eigenvectors[:, -n_latents:] * scale).flip(1), mean, noise_var)
+        scale = (deviations[:n_latents].square() - noise_var).clamp_min(0).sqrt()
+        return cls((axes[:n_latents].T * scale).to(x), mean.to(x), noise_var)
 
     def sample(self, n: int, generator: Generator | None = None) -> Float[Tensor, "n D"]:
         """Draw `n` data by ancestral sampling: first the latent variable, then the datum."""
@@ -431,10 +470,13 @@ class LinearGaussian:
 
     def log_prob(self, x: Float[Tensor, "n D"]) -> Float[Tensor, " n"]:
         """Exact evidence of each row (equation ``eq-linear-gaussian-evidence``), in nats."""
-        check_batch("x", x, self.weight.shape[0])
-        identity = torch.eye(len(self.mean), dtype=x.dtype, device=x.device)
-        covariance = self.weight @ self.weight.T + self.noise_var * identity
-        return torch.distributions.MultivariateNormal(self.mean, covariance).log_prob(x)
+        check_batch("x", x, self.weight.shape[0], self.weight)
+        z, covariance = self.posterior(x)
+        residual = x - self.mean - z @ self.weight.T
+        # x' (W W' + s I)^-1 x, where s is the variance of the noise, without that matrix
+        squares = residual.square().sum(-1) / self.noise_var + z.square().sum(-1)
+        log_det = len(self.mean) * math.log(self.noise_var) - torch.logdet(covariance)
+        return -0.5 * (len(self.mean) * LOG_2PI + log_det + squares)
 
     def posterior(
         self, x: Float[Tensor, "n D"]
@@ -453,7 +495,7 @@ class LinearGaussian:
         covariance : Tensor
             The posterior covariance, shape (d, d): the same for every datum.
         """
-        check_batch("x", x, self.weight.shape[0])
+        check_batch("x", x, self.weight.shape[0], self.weight)
         n_latents = self.weight.shape[1]
         identity = torch.eye(n_latents, dtype=x.dtype, device=x.device)
         covariance = torch.linalg.inv(identity + self.weight.T @ self.weight / self.noise_var)
@@ -479,9 +521,9 @@ class LinearGaussian:
         Tensor
             :math:`E_q[\log p(x|z)] - D_{KL}(q \,\|\, p(z))`, shape (n,), nats.
         """
-        check_batch("x", x, self.weight.shape[0])
+        check_batch("x", x, self.weight.shape[0], self.weight)
         n_features, n_latents = self.weight.shape
-        check_batch("mean", mean, n_latents)
+        check_batch("mean", mean, n_latents, self.weight)
         if len(mean) != len(x):
             fail("mean", f"{len(x)} rows, as x has", tuple(mean.shape))
         _cholesky("covariance", covariance, n_latents)

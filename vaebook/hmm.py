@@ -17,17 +17,25 @@ import numpy as np
 import torch
 from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
-from scipy.linalg import solve_triangular
 from sklearn.base import BaseEstimator
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.validation import check_is_fitted, check_random_state, validate_data
+from sklearn.utils.validation import check_is_fitted, check_random_state
 from torch import Generator, Tensor
 
-from vaebook._checks import check_at_least, check_in, fail
-from vaebook.gaussian import LOG_2PI
+from vaebook._checks import check_at_least, check_in, check_table, fail
+from vaebook.mixture import CovarianceType, log_joint, precision_cholesky, scatter
 
 Array = NDArray[Any]
+
+# The parameters that the letters of `params` and `init_params` stand for.
+LETTERS = {
+    "s": "startprob_",
+    "t": "transmat_",
+    "e": "emissionprob_",
+    "m": "means_",
+    "c": "covars_",
+}
 
 
 class _HiddenMarkovModel(BaseEstimator, metaclass=ABCMeta):
@@ -60,6 +68,9 @@ class _HiddenMarkovModel(BaseEstimator, metaclass=ABCMeta):
 
     @abstractmethod
     def _draw_emissions(self, states: Array, random_state: RandomState) -> Array: ...
+
+    @abstractmethod
+    def _n_emission_parameters(self) -> int: ...
 
     # --- the public estimator
 
@@ -96,6 +107,7 @@ class _HiddenMarkovModel(BaseEstimator, metaclass=ABCMeta):
                 fail(name, f"letters out of {self._letters!r}", repr(getattr(self, name)))
         rows = self._validate(X, reset=True)
         first = _first_rows(len(rows), lengths, y)
+        self._warn_of_loss()
         random_state = check_random_state(self.random_state)
         if "s" in self.init_params:
             self.startprob_ = random_state.dirichlet(np.ones(self.n_components))
@@ -103,6 +115,9 @@ class _HiddenMarkovModel(BaseEstimator, metaclass=ABCMeta):
             self.transmat_ = random_state.dirichlet(np.ones(self.n_components), self.n_components)
         self._start_emissions(rows, random_state)
         self._check()
+        if rows.size < (n_parameters := self._n_parameters()):
+            message = f"{rows.size} numbers cannot determine {n_parameters} parameters"
+            warnings.warn(message, stacklevel=2)
 
         self.log_likelihoods_: list[float] = []
         self.converged_ = False
@@ -159,8 +174,32 @@ class _HiddenMarkovModel(BaseEstimator, metaclass=ABCMeta):
         """
         return self._posterior(*self._sequences(X, lengths))[1]
 
-    def decode(self, X: ArrayLike, lengths: ArrayLike | None = None) -> tuple[float, Array]:
-        r"""Find the single most probable path of states (Viterbi).
+    def aic(self, X: ArrayLike, lengths: ArrayLike | None = None) -> float:
+        """Akaike's criterion on `X`: the lower the better (equation ``def-aic-bic``).
+
+        Parameters
+        ----------
+        X, lengths
+            As in `fit`.
+        """
+        return 2 * self._n_parameters() - 2 * self.score(X, lengths=lengths)
+
+    def bic(self, X: ArrayLike, lengths: ArrayLike | None = None) -> float:
+        """Bayesian information criterion on `X`: the lower the better (``def-aic-bic``).
+
+        Parameters
+        ----------
+        X, lengths
+            As in `fit`.
+        """
+        n_samples = len(self._sequences(X, lengths)[0])
+        penalty = self._n_parameters() * math.log(n_samples)
+        return penalty - 2 * self.score(X, lengths=lengths)
+
+    def decode(
+        self, X: ArrayLike, lengths: ArrayLike | None = None, algorithm: str = "viterbi"
+    ) -> tuple[float, Array]:
+        r"""Find the most probable states: as one path, or each for itself.
 
         Equation ``eq-hmm-viterbi`` of the book.
 
@@ -168,14 +207,23 @@ class _HiddenMarkovModel(BaseEstimator, metaclass=ABCMeta):
         ----------
         X, lengths
             As in `fit`.
+        algorithm : {"viterbi", "map"}
+            The path of highest probability; or at each step the state of highest posterior, which
+            makes the expected number of right states as large as it can be, and may be a path that
+            the model rules out.
 
         Returns
         -------
-        log_prob : float
-            :math:`\log p(x_{1:T}, z_{1:T})` on that path, summed over the sequences, in nats.
+        score : float
+            For "viterbi" :math:`\log p(x_{1:T}, z_{1:T})` on that path, summed over the sequences,
+            in nats; for "map" the expected number of right states, as in hmmlearn.
         states : ndarray
-            The path, shape (n_samples,).
+            Shape (n_samples,).
         """
+        check_in("algorithm", algorithm, ("viterbi", "map"))
+        if algorithm == "map":
+            posterior = self.predict_proba(X, lengths)
+            return float(posterior.max(1).sum()), posterior.argmax(1)
         rows, first = self._sequences(X, lengths)
         transition, scores, begins = self._scores(rows, first)
         log_prob, states = _viterbi(_log(transition), scores, begins)
@@ -213,7 +261,37 @@ class _HiddenMarkovModel(BaseEstimator, metaclass=ABCMeta):
         states = self._draw_paths(1, n_samples, generator)[0]
         return self._draw_emissions(states, generator), states
 
+    def get_stationary_distribution(self) -> Array:
+        """Distribution of the states that a step of the chain leaves as it is, shape (K,).
+
+        Raises
+        ------
+        ValueError
+            If there is more than one, because parts of the chain cannot reach one another.
+        """
+        self._check()
+        k = self.n_components
+        flow = np.asarray(self.transmat_, dtype=np.float64).T - np.eye(k)
+        equations = np.vstack([flow, np.ones(k)])  # nothing flows, and all adds up to one
+        solution, _, rank, _ = np.linalg.lstsq(equations, np.eye(k + 1)[k])
+        if rank < k:
+            fail("transmat_", "a chain with one stationary distribution", "one with several")
+        return np.maximum(solution, 0) / np.maximum(solution, 0).sum()
+
     # --- inside
+
+    def _warn_of_loss(self) -> None:
+        """Say so where the first fit starts afresh what was set by hand."""
+        if not hasattr(self, "n_iter_"):
+            lost = [LETTERS[c] for c in self.init_params if hasattr(self, LETTERS[c])]
+            if lost:
+                message = f"{', '.join(lost)} set by hand and started afresh: see init_params"
+                warnings.warn(message, stacklevel=3)
+
+    def _n_parameters(self) -> int:
+        """Count free parameters: rows that add up to one have one fewer than entries."""
+        k = self.n_components
+        return (k - 1) * (k + 1) + self._n_emission_parameters()
 
     def _check(self) -> None:
         check_is_fitted(self, "startprob_")
@@ -313,11 +391,15 @@ class CategoricalHMM(_HiddenMarkovModel):
         self.random_state = random_state
 
     def _validate(self, X: ArrayLike, reset: bool) -> Array:
-        rows: Array = validate_data(self, X, reset=reset, dtype=None)
+        if self.n_features is not None:
+            check_at_least("n_features", self.n_features, 1)
+        rows: Array = check_table(self, X, reset=reset, dtype=np.float64)
         if rows.shape[1] != 1:
             fail("X", "one column of symbols", f"{rows.shape[1]} columns")
-        if rows.dtype.kind not in "iu" or rows.min() < 0:
-            fail("X", "symbols as integers from 0", f"{rows.dtype} from {rows.min()}")
+        bad = (rows < 0) | (rows != np.floor(rows))  # whole numbers may come as floats
+        if bad.any():
+            got = f"{rows[bad][0]} in row {bad[:, 0].argmax()}"
+            fail("X", "symbols as integers from 0", got)
         return rows.astype(np.intp, copy=False)
 
     def _check_emissions(self) -> None:
@@ -342,6 +424,9 @@ class CategoricalHMM(_HiddenMarkovModel):
             counts = [np.bincount(X[:, 0], weight, n_symbols) for weight in posterior.T]
             self.emissionprob_ = _to_distributions(np.array(counts), self.emissionprob_)
 
+    def _n_emission_parameters(self) -> int:
+        return self.n_components * (np.shape(self.emissionprob_)[1] - 1)
+
     def _draw_emissions(self, states: Array, random_state: RandomState) -> Array:
         cumulative = np.cumsum(self.emissionprob_, axis=1)[:, :-1]
         uniform = random_state.uniform(size=len(states))
@@ -351,19 +436,22 @@ class CategoricalHMM(_HiddenMarkovModel):
 class GaussianHMM(_HiddenMarkovModel):
     r"""Hidden Markov model whose observations are Gaussian, given the state.
 
-    Equation ``def-hmm`` of the book. It stands in for hmmlearn's class of the same name, with three
+    Equation ``def-hmm`` of the book. It stands in for hmmlearn's class of the same name, with four
     differences: it fits by maximum likelihood, without priors on the parameters; ``fit`` and
-    ``score`` take `lengths` by name; ``covars_`` of ``"diag"`` holds variances, shape (K, d).
+    ``score`` take `lengths` by name; ``covars_`` has the shape that `GaussianMixture` gives it;
+    the smallest variance follows the units of the data. What its ``score_samples`` returns
+    together are `score` and `predict_proba`: for scikit-learn the name means a number a row.
 
     Parameters
     ----------
     n_components
         Number of states K.
-    covariance_type
-        ``"diag"`` or ``"full"``.
+    covariance_type : {"diag", "full", "tied", "spherical"}
+        Variances along the axes, one covariance matrix each, one for all, or one variance each.
     min_covar
         Smallest variance in any direction: without it, a state that holds a single point has
-        infinite likelihood. The fit maximises the likelihood under this constraint.
+        infinite likelihood. The fit maximises the likelihood under this constraint. If None, the
+        smallest variance of each column is a millionth of its variance in the data of `fit`.
     n_iter, tol
         Baum-Welch stops after `n_iter` steps, or when a step gains less than `tol` nats.
     params, init_params
@@ -378,7 +466,8 @@ class GaussianHMM(_HiddenMarkovModel):
     startprob_, transmat_ : ndarray
         Shapes (K,) and (K, K); each row a distribution.
     means_, covars_ : ndarray
-        Shapes (K, d), and (K, d) or (K, d, d).
+        Shape (K, d), and (K, d) for "diag", (K, d, d) for "full", (d, d) for "tied", (K,) for
+        "spherical".
     log_likelihoods_, n_iter_, converged_
         See `fit`.
 
@@ -394,9 +483,9 @@ class GaussianHMM(_HiddenMarkovModel):
     def __init__(
         self,
         n_components: int = 1,
-        covariance_type: str = "diag",
+        covariance_type: CovarianceType = "diag",
         *,
-        min_covar: float = 1e-3,
+        min_covar: float | None = None,
         n_iter: int = 100,
         tol: float = 1e-2,
         params: str = "stmc",
@@ -413,11 +502,12 @@ class GaussianHMM(_HiddenMarkovModel):
         self.random_state = random_state
 
     def _validate(self, X: ArrayLike, reset: bool) -> Array:
-        rows: Array = validate_data(self, X, reset=reset, dtype=np.float64)
-        check_in("covariance_type", self.covariance_type, ("diag", "full"))
+        rows: Array = check_table(self, X, reset=reset, dtype=np.float64)
+        check_in("covariance_type", self.covariance_type, ("diag", "full", "tied", "spherical"))
         if reset:
-            if not (math.isfinite(self.min_covar) and self.min_covar > 0):
-                fail("min_covar", "a positive number", self.min_covar)
+            floor = self.min_covar
+            if floor is not None and not 0 < floor < math.inf:
+                fail("min_covar", "a positive number or None", floor)
             if len(rows) < self.n_components:
                 fail(
                     "X", f"at least n_components={self.n_components} rows", f"n_samples={len(rows)}"
@@ -426,44 +516,62 @@ class GaussianHMM(_HiddenMarkovModel):
 
     def _check_emissions(self) -> None:
         check_is_fitted(self, ["means_", "covars_"])
-        n_features = np.shape(np.atleast_1d(self.means_))[-1]
-        if np.shape(self.means_) != (self.n_components, n_features):
-            fail("means_", f"shape ({self.n_components}, n_features)", np.shape(self.means_))
-        wanted = (self.n_components, n_features, n_features)[: 3 if self._is_full() else 2]
-        if np.shape(self.covars_) != wanted:
+        k, d = self.n_components, np.shape(np.atleast_1d(self.means_))[-1]
+        if np.shape(self.means_) != (k, d):
+            fail("means_", f"shape ({k}, n_features)", np.shape(self.means_))
+        shapes = {"diag": (k, d), "full": (k, d, d), "tied": (d, d), "spherical": (k,)}
+        if np.shape(self.covars_) != (wanted := shapes[self.covariance_type]):
             fail("covars_", f"shape {wanted}", np.shape(self.covars_))
         smallest = np.linalg.eigvalsh(self.covars_) if self._is_full() else np.asarray(self.covars_)
         if not (smallest > 0).all():
             fail("covars_", "positive variances in every direction", smallest.min())
 
     def _is_full(self) -> bool:
-        return self.covariance_type == "full"
+        return self.covariance_type in ("full", "tied")
+
+    def _n_emission_parameters(self) -> int:
+        k, d = np.shape(self.means_)
+        matrix = d * (d + 1) // 2
+        shared = {"diag": k * d, "full": k * matrix, "tied": matrix, "spherical": k}
+        return k * d + shared[self.covariance_type]
 
     def _start_emissions(self, X: Array, random_state: RandomState) -> None:
+        self._floor = self._smallest_variances(X)
         if "m" in self.init_params:
             clusters = KMeans(self.n_components, n_init=1, random_state=random_state).fit(X)
             self.means_ = clusters.cluster_centers_
         if "c" in self.init_params:
             everything = np.ones((len(X), 1))
             covariance = self._covariances(X, everything, X.mean(0, keepdims=True))
-            self.covars_ = np.repeat(covariance, self.n_components, axis=0)
+            one_for_all = self.covariance_type == "tied"
+            self.covars_ = (
+                covariance if one_for_all else np.repeat(covariance, self.n_components, 0)
+            )
+
+    def _smallest_variances(self, X: Array) -> Array:
+        """Return the least variance that each column may have in a state."""
+        variances = X.var(axis=0)
+        constant = variances <= (10 * np.finfo(np.float64).eps * np.abs(X).max(axis=0)) ** 2
+        if self.min_covar is None:
+            return np.where(constant, 1e-6, 1e-6 * variances)
+        drowned = ~constant & (variances < self.min_covar)
+        if drowned.any():
+            warnings.warn(
+                f"min_covar={self.min_covar:g} is larger than the variance of column "
+                f"{drowned.argmax()}, {variances[drowned][0]:.3g}: scale the data, or lower it",
+                stacklevel=4,
+            )
+        return np.full(X.shape[1], float(self.min_covar))
 
     def _log_emissions(self, X: Array) -> Array:
-        n_features = np.shape(self.means_)[1]
+        k, n_features = np.shape(self.means_)
         if X.shape[1] != n_features:
             fail("X", f"{n_features} columns, as means_ has", f"{X.shape[1]} columns")
-        log_density = np.empty((self.n_components, len(X)))
-        for k, (mean, covariance) in enumerate(zip(self.means_, self.covars_, strict=True)):
-            if self._is_full():
-                factor = np.linalg.cholesky(covariance)
-                whitened = solve_triangular(factor, (X - mean).T, lower=True)
-                distance = np.einsum("dt,dt->t", whitened, whitened)
-                log_det = 2 * np.log(np.diagonal(factor)).sum()
-            else:
-                distance = np.square(X - mean) @ (1 / np.asarray(covariance))
-                log_det = np.log(covariance).sum()
-            log_density[k] = -0.5 * (n_features * LOG_2PI + log_det + distance)
-        return log_density.T
+        try:
+            factors = precision_cholesky(np.asarray(self.covars_), self.covariance_type)
+        except ValueError:
+            fail("covars_", "positive variances in every direction", "a singular matrix")
+        return log_joint(X, np.ones(k), self.means_, factors, self.covariance_type)
 
     def _update_emissions(self, X: Array, posterior: Array) -> None:
         weight = posterior.sum(0)
@@ -474,37 +582,40 @@ class GaussianHMM(_HiddenMarkovModel):
             means[visited] = posterior.T @ X / weight[:, None]
         if "c" in self.params:
             covars = np.array(self.covars_, dtype=np.float64)
-            covars[visited] = self._covariances(X, posterior, means[visited])
+            whose = ... if self.covariance_type == "tied" else visited
+            covars[whose] = self._covariances(X, posterior, means[visited])
             self.covars_ = covars
         self.means_ = means
 
     def _covariances(self, X: Array, posterior: Array, means: Array) -> Array:
-        """Weighted covariances, each variance or eigenvalue at least `min_covar`.
+        """Weighted covariances in the shape of their type, none below the smallest variances.
 
         Lifting what lies below is the exact maximum under that constraint, so EM stays monotone.
         """
         weight = posterior.sum(0)
-        covariances = []
-        for k, mean in enumerate(means):
-            difference = X - mean
-            if self._is_full():
-                covariance = (posterior[:, k, None] * difference).T @ difference / weight[k]
-                values, vectors = np.linalg.eigh(covariance)
-                covariance = (vectors * np.maximum(values, self.min_covar)) @ vectors.T
-            else:
-                covariance = posterior[:, k] @ np.square(difference) / weight[k]
-                covariance = np.maximum(covariance, self.min_covar)
-            covariances.append(covariance)
-        return np.array(covariances)
+        squares = scatter(X, posterior, means, full=self._is_full())
+        if self.covariance_type == "spherical":
+            return np.maximum(squares.mean(1) / weight, self._floor.mean())
+        if self.covariance_type == "diag":
+            return np.maximum(squares / weight[:, None], self._floor)
+        if self.covariance_type == "tied":
+            squares, weight = squares.sum(0), weight.sum(keepdims=True)
+        unit = np.sqrt(self._floor)  # in these units the smallest variance is one
+        values, vectors = np.linalg.eigh(squares / weight[:, None, None] / np.outer(unit, unit))
+        vectors *= unit[:, None]
+        lifted = (vectors * np.maximum(values, 1)[..., None, :]) @ np.swapaxes(vectors, -1, -2)
+        return lifted.reshape(squares.shape)
 
     def _draw_emissions(self, states: Array, random_state: RandomState) -> Array:
-        noise = random_state.standard_normal((len(states), np.shape(self.means_)[1]))
-        if self._is_full():
-            factors = np.linalg.cholesky(self.covars_)[states]
-            noise = np.einsum("tij,tj->ti", factors, noise)
-        else:
-            noise = noise * np.sqrt(self.covars_)[states]
-        return np.asarray(self.means_)[states] + noise
+        means = np.asarray(self.means_)
+        noise = random_state.standard_normal((len(states), means.shape[1]))
+        covars = np.asarray(self.covars_)
+        if self.covariance_type == "tied":
+            return means[states] + noise @ np.linalg.cholesky(covars).T
+        if self.covariance_type == "full":
+            factors = np.linalg.cholesky(covars)[states]
+            return means[states] + np.einsum("tij,tj->ti", factors, noise)
+        return means[states] + noise * np.sqrt(covars.reshape(len(means), -1))[states]
 
 
 def sequence_density(hmm: CategoricalHMM | GaussianHMM, length: int) -> SequenceDensity:
@@ -540,9 +651,10 @@ class SequenceDensity:
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Exact log-density of each row, shape (n, length * n_features), in nats."""
-        if x.ndim != 2 or len(x) == 0 or x.shape[1] % self.length:
+        if x.ndim != 2 or len(x) == 0 or x.shape[1] == 0 or x.shape[1] % self.length:
             fail("x", f"rows of {self.length} steps", f"shape {tuple(x.shape)}")
-        rows = x.numpy(force=True).reshape(len(x) * self.length, -1)
+        numbers = x.double() if x.is_floating_point() else x
+        rows = numbers.numpy(force=True).reshape(len(x) * self.length, -1)
         log_likelihoods = self.hmm._log_likelihoods(rows, np.full(len(x), self.length))
         return torch.from_numpy(log_likelihoods).to(x.device)
 
@@ -567,6 +679,7 @@ def _first_rows(n_samples: int, lengths: ArrayLike | None, y: object = None) -> 
     lengths = np.asarray(lengths)
     if lengths.ndim != 1 or lengths.dtype.kind not in "iu" or (lengths < 1).any():
         fail("lengths", "a list of positive integers", lengths.tolist())
+    lengths = lengths.astype(np.intp)  # small types would wrap around in the sum
     if lengths.sum() != n_samples:
         fail("lengths", f"a sum of {n_samples}, the rows of X", int(lengths.sum()))
     return np.concatenate([[0], np.cumsum(lengths)[:-1]])

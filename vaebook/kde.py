@@ -7,6 +7,7 @@ densities come from matrix products, a tile of pairs at a time: fast, and in bou
 from __future__ import annotations
 
 import math
+import os
 from numbers import Real
 from typing import Any, Self
 
@@ -20,14 +21,18 @@ from sklearn.utils.validation import (
     _check_sample_weight,
     check_is_fitted,
     check_random_state,
-    validate_data,
 )
 from torch import Tensor
 
-from vaebook._checks import check_at_least, fail
+from vaebook._checks import check_at_least, check_table, fail
 from vaebook.gaussian import LOG_2PI
 
 Array = NDArray[Any]
+
+# A forked process inherits the threads' locks without the threads: torch would wait for them for
+# ever. With one thread it asks for no other.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 RULES = ("scott", "silverman", "cross-validation")
 
@@ -106,7 +111,7 @@ class KernelDensity(BaseEstimator):
             number nor the name of a rule; if a rule meets fewer than two different data; if the
             cross-validated likelihood has no maximum, because too many data occur twice.
         """
-        data: Array = validate_data(self, X, dtype=np.float64)
+        data: Array = check_table(self, X, dtype=np.float64)
         weights: Array = _check_sample_weight(
             sample_weight, data, dtype=np.float64, ensure_non_negative=True
         )
@@ -129,7 +134,7 @@ class KernelDensity(BaseEstimator):
             Finite also where the density itself is too small for a float.
         """
         check_is_fitted(self)
-        points: Array = validate_data(self, X, dtype=np.float64, reset=False)
+        points: Array = check_table(self, X, dtype=np.float64, reset=False)
         return self._log_density(points, self.bandwidth_)
 
     def score(self, X: ArrayLike, y: object = None) -> float:

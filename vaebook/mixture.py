@@ -20,10 +20,11 @@ from scipy.special import entr
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.cluster import KMeans, kmeans_plusplus
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_array, check_random_state, gen_batches
+from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
+from vaebook._checks import check_table, fail
 from vaebook.gaussian import LOG_2PI
 
 Array = NDArray[Any]
@@ -79,10 +80,11 @@ def precision_cholesky(covariances: Array, covariance_type: CovarianceType = "fu
     ValueError
         If a covariance is not positive definite, or singular to rounding.
     """
+    covariances = _floats(covariances)
     if covariance_type == "tied":
         return precision_cholesky(covariances[None])[0]
     if covariance_type != "full":
-        if np.any(covariances <= 0):
+        if not np.all(covariances > 0):
             raise ValueError(DEGENERATE)
         return 1 / np.sqrt(covariances)
     identity = np.eye(covariances.shape[-1], dtype=covariances.dtype)
@@ -127,28 +129,61 @@ def log_joint(
     ndarray
         :math:`\log \pi_k + \log N(x_i; \mu_k, \Sigma_k)` in nats, shape (n, K).
     """
-    factors = _one_each(precisions_cholesky, covariance_type, len(means))
-    joint = np.empty((len(means), len(X)), X.dtype)  # a component a row: sums over k run fast
+    X, means = _floats(X), _floats(means)
+    factors = _one_each(_floats(precisions_cholesky), covariance_type, len(means))
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = _whitened_squares(X, means, factors, covariance_type)
+    far = ~(squares.min(axis=0) < np.inf)
+    if far.any():
+        squares = squares.astype(np.float64)
+        squares[:, far] = _far_squares(X[far], means, factors, covariance_type)
     if covariance_type in ("full", "tied"):
-        for rows in gen_batches(len(X), BLOCK):
-            columns = np.ascontiguousarray(X[rows].T)  # sums over features run fast, too
-            for k, (mean, factor) in enumerate(zip(means, factors, strict=True)):
-                white = factor.T @ (columns - mean[:, None])
-                joint[k, rows] = np.square(white, out=white).sum(axis=0)
         scales = np.diagonal(factors, axis1=1, axis2=2)
     else:
         scales = np.ones_like(means) * factors.reshape(len(means), -1)
-        _whitened_squares(X, means, scales, joint)
-    joint *= -0.5
+    joint = np.multiply(squares, -0.5, out=squares)
     joint += (np.log(scales).sum(axis=1) - 0.5 * LOG_2PI * X.shape[1])[:, None]
     with np.errstate(divide="ignore"):  # an empty component has log-weight minus infinity
         joint += np.log(weights)[:, None]
     return joint.T
 
 
+def _whitened_squares(
+    X: Array, means: Array, factors: Array, covariance_type: CovarianceType
+) -> Array:
+    """Squared distance of each row from each mean, (K, n), in units of the deviations."""
+    squares = np.empty((len(means), len(X)), X.dtype)  # a component a row: sums over k run fast
+    if covariance_type in ("full", "tied"):
+        for rows in _blocks(X):
+            columns = np.ascontiguousarray(X[rows].T)  # sums over features run fast, too
+            for k, (mean, factor) in enumerate(zip(means, factors, strict=True)):
+                white = factor.T @ (columns - mean[:, None])
+                squares[k, rows] = np.square(white, out=white).sum(axis=0)
+    else:
+        scales = np.ones_like(means) * factors.reshape(len(means), -1)
+        _scaled_squares(X, means, scales, squares)
+    return squares
+
+
+def _far_squares(X: Array, means: Array, factors: Array, covariance_type: CovarianceType) -> Array:
+    """Squared distances of rows so far out that their squares overflow, (K, n).
+
+    In double precision; what overflows there, too, is brought back to the largest float: seen from
+    so far the means are one point, and the ratios of the distances are those of the whitened rows.
+    """
+    X, means, factors = (values.astype(np.float64) for values in (X, means, factors))
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = _whitened_squares(X, means, factors, covariance_type)
+    lost = ~(squares.max(axis=0) < np.inf)
+    rows = X[lost] / np.abs(X[lost]).max(axis=1, keepdims=True)
+    ratios = _whitened_squares(rows, np.zeros_like(means), factors, covariance_type)
+    squares[:, lost] = ratios / ratios.max(axis=0) * np.finfo(np.float64).max
+    return squares
+
+
 @numba.njit(cache=True, fastmath={"reassoc"})
-def _whitened_squares(X: Array, means: Array, scales: Array, squares: Array) -> None:
-    """Fill in each squared distance from each mean, (K, n), in units of the deviations."""
+def _scaled_squares(X: Array, means: Array, scales: Array, squares: Array) -> None:
+    """Fill in each squared distance from each mean, (K, n), where the axes are independent."""
     for i in range(len(X)):
         for k in range(len(means)):
             total = 0.0
@@ -164,6 +199,16 @@ def _add_squares(X: Array, resp: Array, means: Array, scatter: Array) -> None:
         for k in range(len(means)):
             for j in range(X.shape[1]):
                 scatter[k, j] += resp[i, k] * (X[i, j] - means[k, j]) ** 2
+
+
+def _blocks(X: Array) -> Iterator[slice]:
+    return (slice(i, i + BLOCK) for i in range(0, len(X), BLOCK))
+
+
+def _floats(values: ArrayLike) -> Array:
+    """Floats of at least single precision, in this machine's byte order."""
+    values = np.asarray(values)
+    return values.astype(np.result_type(values, np.float32), copy=False)
 
 
 def _color(white: Array, factor: Array) -> Array:
@@ -230,35 +275,53 @@ def m_step(
         Weights, means and covariances. A component responsible for nothing gets weight zero and
         lies at the mean of the data.
     """
+    X, resp = _floats(X), _floats(resp)
     tiny = 10 * np.finfo(resp.dtype).eps  # a count at the data's mean, lest sizes be zero
     sizes = resp.sum(axis=0) + tiny
     means = (resp.T @ X + tiny * X.mean(axis=0)) / sizes[:, None]
     full = covariance_type in ("full", "tied")
-    scatter = _scatter(X, resp, means, full=full)
+    covariances = scatter(X, resp, means, full=full)
     if covariance_type == "tied":
-        covariances = scatter.sum(axis=0) / sizes.sum()
+        covariances = covariances.sum(axis=0) / sizes.sum()
     else:
-        covariances = scatter / sizes.reshape(-1, *[1] * (scatter.ndim - 1))
+        covariances /= sizes.reshape(-1, *[1] * (covariances.ndim - 1))
     if covariance_type == "spherical":
         covariances = covariances.mean(axis=1)
     covariances += reg_covar * np.eye(X.shape[1], dtype=X.dtype) if full else reg_covar
     return MixtureParameters(sizes / sizes.sum(), means, covariances)
 
 
-def _scatter(X: Array, resp: Array, means: Array, *, full: bool) -> Array:
-    """Weighted sums of squared differences from each mean: matrices, or their diagonals."""
+def scatter(X: Array, resp: Array, means: Array, *, full: bool) -> Array:
+    """Weighted sums of squared differences from each mean: matrices, or their diagonals.
+
+    Parameters
+    ----------
+    X
+        Data, shape (n, d).
+    resp
+        Weight of each datum for each of K means, shape (n, K).
+    means
+        Shape (K, d).
+    full
+        Whether to return matrices.
+
+    Returns
+    -------
+    ndarray
+        Shape (K, d, d), or (K, d) for the diagonals alone.
+    """
     n_components, d = means.shape
     if not full:
         squares = np.zeros((n_components, d))  # in double precision: there are many terms
         _add_squares(X, resp, means, squares)
         return squares.astype(X.dtype)
-    scatter = np.zeros((n_components, d, d), X.dtype)
-    for rows in gen_batches(len(X), BLOCK):
+    products = np.zeros((n_components, d, d), X.dtype)
+    for rows in _blocks(X):
         columns = np.ascontiguousarray(X[rows].T)
         for k, mean in enumerate(means):
             away = columns - mean[:, None]
-            scatter[k] += (resp[rows, k] * away) @ away.T
-    return scatter
+            products[k] += (resp[rows, k] * away) @ away.T
+    return products
 
 
 def _check_spread(largest: Array, covariances: Array, covariance_type: CovarianceType) -> None:
@@ -506,7 +569,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             Component numbers, shape (n_samples,); what `predict` returns for `X`.
         """
         self._validate_params()
-        rows: Array = validate_data(self, X, dtype=FLOATS, ensure_min_samples=2)
+        rows: Array = check_table(self, X, dtype=FLOATS, ensure_min_samples=2)
         if len(rows) < self.n_components:
             raise ValueError(
                 f"Expected n_samples >= n_components but got n_components = "
@@ -515,6 +578,9 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         given = self._given(rows)
         random_state = check_random_state(self.random_state)
         goes_on = self.warm_start and hasattr(self, "converged_")
+        if goes_on:
+            self._check_same_kind(rows)
+        self._warn_of_units(rows)
         best: _Run | None = None
         for attempt in range(1 if goes_on else self.n_init):
             if goes_on:
@@ -529,6 +595,25 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             warnings.warn(NOT_CONVERGED, ConvergenceWarning, stacklevel=2)
         self._set(best)
         return self._log_joint(rows).argmax(axis=1)
+
+    def _check_same_kind(self, X: Array) -> None:
+        """Refuse to go on from parameters of another shape."""
+        before = (*self.means_.shape, self._kind)
+        now = (self.n_components, X.shape[1], self.covariance_type)
+        if before != now:
+            wanted = f"components, features and covariances as before, {before}, to go on from"
+            fail("warm_start", wanted, now)
+
+    def _warn_of_units(self, X: Array) -> None:
+        """Say so where `reg_covar`, in squared units of the data, is larger than they spread."""
+        variances = X.var(axis=0, dtype=np.float64)
+        drowned = (variances > 0) & (variances < self.reg_covar)
+        if drowned.any():
+            warnings.warn(
+                f"reg_covar={self.reg_covar:g} is larger than the variance of column "
+                f"{drowned.argmax()}, {variances[drowned][0]:.3g}: scale the data, or lower it",
+                stacklevel=3,
+            )
 
     def _run(self, X: Array, start: MixtureParameters, bound: float, attempt: int) -> _Run:
         """EM from one start: until the bound rises by less than `tol`, or `max_iter` steps."""
@@ -592,6 +677,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
 
     def _set(self, run: _Run) -> None:
         self.weights_, self.means_, self.covariances_ = run.parameters
+        self._fitted_kind = self.covariance_type
         factors = precision_cholesky(self.covariances_, self.covariance_type)
         self.precisions_cholesky_ = factors
         if self.covariance_type in ("full", "tied"):
@@ -605,12 +691,18 @@ class GaussianMixture(DensityMixin, BaseEstimator):
 
     # --- the fitted model
 
-    def _log_joint(self, X: ArrayLike) -> Array:
+    @property
+    def _kind(self) -> CovarianceType:
+        """Type of the covariances as they are, whatever the parameter has become since."""
+        return getattr(self, "_fitted_kind", self.covariance_type)
+
+    def _rows(self, X: ArrayLike) -> Array:
         check_is_fitted(self)
-        rows: Array = validate_data(self, X, dtype=FLOATS, reset=False)
-        return log_joint(
-            rows, self.weights_, self.means_, self.precisions_cholesky_, self.covariance_type
-        )
+        rows: Array = check_table(self, X, dtype=FLOATS, reset=False)
+        return rows
+
+    def _log_joint(self, X: Array) -> Array:
+        return log_joint(X, self.weights_, self.means_, self.precisions_cholesky_, self._kind)
 
     def score_samples(self, X: ArrayLike) -> Array:
         r"""Exact log-density of each datum (equation ``eq-mixture-density``).
@@ -625,7 +717,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         ndarray
             :math:`\log p(x_i)` in nats, shape (n_samples,).
         """
-        return responsibilities(self._log_joint(X))[0]
+        return responsibilities(self._log_joint(self._rows(X)))[0]
 
     def score(self, X: ArrayLike, y: object = None) -> float:
         """Mean of `score_samples`, in nats a datum.
@@ -657,7 +749,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         ndarray
             Posterior probabilities, shape (n_samples, n_components); rows sum to one.
         """
-        return responsibilities(self._log_joint(X))[1]
+        return responsibilities(self._log_joint(self._rows(X)))[1]
 
     def predict(self, X: ArrayLike) -> Array:
         """Most probable component of each datum.
@@ -672,7 +764,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         ndarray
             Component numbers, shape (n_samples,).
         """
-        return self._log_joint(X).argmax(axis=1)
+        return self._log_joint(self._rows(X)).argmax(axis=1)
 
     def sample(self, n_samples: int = 1) -> tuple[Array, Array]:
         """Draw data as the story tells it: a component by its weight, then a Gaussian point.
@@ -705,7 +797,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         counts = random_state.multinomial(n_samples, weights / weights.sum())
         y = np.repeat(np.arange(len(counts)), counts)
         white = random_state.standard_normal((n_samples, self.means_.shape[1]))
-        factors = _one_each(self.precisions_cholesky_, self.covariance_type, len(counts))
+        factors = _one_each(self.precisions_cholesky_, self._kind, len(counts))
         parts = np.split(white, np.cumsum(counts)[:-1])
         colored = [_color(z, factor) for z, factor in zip(parts, factors, strict=True)]
         return self.means_[y] + np.concatenate(colored), y
@@ -717,7 +809,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         n, d = self.means_.shape
         matrix = d * (d + 1) // 2
         covariance = {"full": n * matrix, "tied": matrix, "diag": n * d, "spherical": n}
-        return covariance[self.covariance_type] + n * d + n - 1
+        return covariance[self._kind] + n * d + n - 1
 
     def aic(self, X: ArrayLike) -> float:
         """Akaike's criterion on `X`: the lower the better (equation ``def-aic-bic``).

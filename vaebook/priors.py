@@ -8,7 +8,12 @@ from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
 from vaebook._checks import check_at_least, check_rows
-from vaebook.gaussian import LOG_2PI, reparameterize
+from vaebook.gaussian import LOG_2PI, at_least_single, reparameterize
+
+
+def _widest(like: Tensor) -> torch.dtype:
+    """Most precise type of the device: Apple's GPUs have no double precision."""
+    return torch.float32 if like.device.type == "mps" else torch.float64
 
 
 class StandardNormal(nn.Module):
@@ -31,6 +36,7 @@ class StandardNormal(nn.Module):
     def log_prob(self, z: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
         """Log-density of each row, in nats."""
         check_rows(self.n_latents, z=z)
+        z = at_least_single(z)
         return -0.5 * (z.square().sum(-1) + self.n_latents * LOG_2PI)
 
     def sample(self, n: int, generator: Generator | None = None) -> Float[Tensor, "n d"]:
@@ -64,14 +70,16 @@ class MixturePrior(nn.Module):
     def log_prob(self, z: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
         """Log-density of each row, in nats."""
         check_rows(self.n_latents, z=z)
-        precisions = torch.exp(-self.log_vars)
-        # The log-density of a Gaussian is linear in z and z²: one matrix product gives them all.
-        slopes = torch.cat([self.means * precisions, -0.5 * precisions], dim=1)
-        squares = self.means.square() * precisions + self.log_vars + LOG_2PI
-        constants = self.logits.log_softmax(0) - 0.5 * squares.sum(-1)
-        with torch.autocast(z.device.type, enabled=False):  # a density needs all its digits
+        # The log-density of a Gaussian is linear in z and z²: one matrix product gives them all. Its
+        # terms are far larger than their sum where components are narrow, hence double precision.
+        with torch.autocast(z.device.type, enabled=False):
+            z, means, log_vars = (t.to(_widest(z)) for t in (z, self.means, self.log_vars))
+            precisions = torch.exp(-log_vars)
+            slopes = torch.cat([means * precisions, -0.5 * precisions], dim=1)
+            squares = means.square() * precisions + log_vars + LOG_2PI
+            constants = self.logits.log_softmax(0) - 0.5 * squares.sum(-1)
             log_joint = F.linear(torch.cat([z, z.square()], dim=-1), slopes, constants)
-        return torch.logsumexp(log_joint, -1)
+        return torch.logsumexp(log_joint, -1).to(at_least_single(self.means).dtype)
 
     def sample(self, n: int, generator: Generator | None = None) -> Float[Tensor, "n d"]:
         """Draw `n` latent vectors: first the component, then the point."""

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 
 from vaebook._checks import check_at_least, check_batch
+from vaebook.gaussian import at_least_single
 
 
 class TwoSampleTest(NamedTuple):
@@ -116,6 +117,9 @@ def nearest_distances(
     check_at_least("batch_size", batch_size, 1)
     # differences, no expanded squares: those cancel, and a copy's distance would not be 0
     mode = "donot_use_mm_for_euclid_dist"
+    x, reference = at_least_single(x), at_least_single(reference).to(x.device)
+    dtype = torch.promote_types(x.dtype, reference.dtype)
+    x, reference = x.to(dtype), reference.to(dtype)
     parts = [torch.cdist(rows, reference, compute_mode=mode) for rows in x.split(batch_size)]
     return torch.cat([part.amin(1) for part in parts])
 
@@ -124,11 +128,22 @@ def _distances_and_contrast(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """All distances in the pooled sample; weights of 1/n for data of x, -1/m for those of y."""
     check_batch("x", x)
     check_batch("y", y, n_features=x.shape[1])
-    pooled = torch.cat([x, y.to(x)]).double()
-    pooled -= pooled.mean(0)  # distances stay, and lose fewer digits
+    pooled = torch.cat([x.double(), y.to(x.device).double()])
     contrast = pooled.new_full((len(pooled),), 1 / len(x))
     contrast[len(x) :] = -1 / len(y)
-    return torch.cdist(pooled, pooled), contrast
+    return _distances(pooled), contrast
+
+
+def _distances(rows: Tensor) -> Tensor:
+    """Distance of each row from each: by differences, or many columns by a matrix product.
+
+    The product is exact to 1e-8 of the largest distance only, so no row may lie far from the others.
+    """
+    rows = rows - rows.median(0).values  # distances stay, and their squares lose fewer digits
+    norms = rows.square().sum(1)
+    by_product = rows.shape[1] > 25 and norms.max() <= 1e4 * norms.median()
+    mode = "use_mm_for_euclid_dist" if by_product else "donot_use_mm_for_euclid_dist"
+    return torch.cdist(rows, rows, compute_mode=mode)
 
 
 def _energy(contrasts: Tensor, distances: Tensor) -> Tensor:
