@@ -199,7 +199,7 @@ def _start_output(model: VAE, preparation: own_data.Preparation, rows: Tensor) -
 
 
 def _settings(
-    options: argparse.Namespace, examples: own_data.Examples, preparation: own_data.Preparation
+    options: argparse.Namespace, examples: own_data.OwnData, preparation: own_data.Preparation
 ) -> dict[str, Any]:
     """Everything that a run is, for its folder."""
     chosen = ("model", "latents", "batch_size", "lr", "schedule", "seed", "epochs")

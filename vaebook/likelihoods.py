@@ -255,6 +255,7 @@ class DiscretizedLogistic:
 
     def _mixture(self, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Log-weights, means and log-scales, each of shape (..., n_components, D)."""
+        check_rows(params=params)
         n_columns, k = params.shape[-1], self.n_components
         if n_columns % self.n_per_pixel:
             fail("params", f"{self.n_per_pixel} columns a pixel", n_columns)

@@ -323,7 +323,7 @@ def prepare(
     if chosen != "gaussian":
         return Preparation(examples.kind, chosen)
     std, mean = torch.std_mean(train.double(), 0)
-    constant = torch.argwhere(std <= 1e-6 * mean.abs())
+    constant = torch.argwhere((train == train[0]).all(0))
     if len(constant):
         wanted = "numbers that vary: a constant has no density, so leave it out"
         fail("data", wanted, f"constant dimension {int(constant[0])} of {len(std)}")
