@@ -1,6 +1,5 @@
 """Whole models in a file: every ready-made one survives; what is damaged or foreign is refused."""
 
-import os
 import random
 import subprocess
 import sys
@@ -98,15 +97,8 @@ def test_no_flipped_bit_passes(path):
         damaged = bytearray(content)
         damaged[chance.randrange(header if i % 2 else len(content))] ^= 1 << chance.randrange(8)
         path.write_bytes(damaged)
-        try:
-            loaded = load_model(path)
-        except ValueError as error:
-            assert str(error).startswith("path: wanted ")
-            assert str(path) in str(error)
-        else:  # a flipped space, say
-            assert repr(loaded) == repr(model)
-            for name, weight in model.state_dict().items():
-                assert torch.equal(weight, loaded.state_dict()[name])
+        with pytest.raises(ValueError, match=rf"^path: wanted .*{path}"):
+            load_model(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"x" * 100, None])
@@ -115,12 +107,12 @@ def test_other_files_are_refused(content, path):
         safetensors.torch.save_file({"a": torch.zeros(3)}, path)
     else:
         path.write_bytes(content)
-    with pytest.raises(ValueError, match="^path: wanted a file written by save_model, got"):
+    with pytest.raises(ValueError, match=r"^path: wanted a file written by save_model, got"):
         load_model(path)
 
 
 def test_a_missing_file_is_named(path):
-    with pytest.raises(FileNotFoundError, match="model.safetensors"):
+    with pytest.raises(FileNotFoundError, match=r"model\.safetensors"):
         load_model(path)
 
 
@@ -163,7 +155,7 @@ def test_what_a_file_cannot_describe_is_refused_before_writing(make, message, pa
     with pytest.raises(ValueError, match=f"^{message}"):
         save_model(make(), path)
     assert path.read_text() == "before"
-    assert os.listdir(path.parent) == [path.name]
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_a_failed_write_leaves_what_was_there(path, monkeypatch):
@@ -172,4 +164,4 @@ def test_a_failed_write_leaves_what_was_there(path, monkeypatch):
     with pytest.raises(OSError, match="full"):
         write_atomically(path, b"after")
     assert path.read_text() == "before"
-    assert os.listdir(path.parent) == [path.name]
+    assert list(path.parent.iterdir()) == [path]

@@ -204,7 +204,7 @@ def test_a_split_is_a_partition_and_always_the_same(n, sizes):
 
 
 def test_too_few_examples_are_refused():
-    with pytest.raises(ValueError, match="^data: wanted at least 20 examples, got 1"):
+    with pytest.raises(ValueError, match=r"^data: wanted at least 20 examples, got 1"):
         split(torch.zeros(1, 3))
 
 
@@ -266,9 +266,7 @@ def test_real_numbers_are_standardised_and_their_densities_are_of_the_data():
 def test_a_constant_dimension_has_no_density():
     rows = torch.randn(20, 3, generator=seeded(0))
     rows[:, 1] = 7.0
-    with pytest.raises(
-        ValueError, match=r"^data: wanted numbers that vary.* constant dimension 1 "
-    ):
+    with pytest.raises(ValueError, match=r"^data: wanted numbers that vary.* dimension 1 of 3"):
         prepare(OwnData(rows, (3,), "real"), rows)
 
 
@@ -288,7 +286,7 @@ def test_a_sheet_shows_each_image_in_its_place(images):
 
 def test_a_sheet_is_no_wider_than_its_images():
     assert sheet(torch.zeros(2, 35), (1, 5, 7), 8).size == (2 * 7 + 2, 5)
-    with pytest.raises(ValueError, match="^n_columns: wanted"):
+    with pytest.raises(ValueError, match=r"^n_columns: wanted"):
         sheet(torch.zeros(2, 35), (1, 5, 7), 0)
 
 
