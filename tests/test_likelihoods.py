@@ -10,12 +10,22 @@ from hypothesis import strategies as st
 from scipy import integrate
 from torch import distributions
 
-from tests.common import normals, seeded
-from vaebook.likelihoods import Bernoulli, CausalBernoulli, ContinuousBernoulli, Gaussian
+from tests.common import normals, seeded, tensor
+from vaebook.likelihoods import (
+    Bernoulli,
+    CausalBernoulli,
+    ContinuousBernoulli,
+    DiscretizedLogistic,
+    Gaussian,
+    bits_per_dimension,
+)
 
 nan = float("nan")
-everyone = [Bernoulli(), Gaussian(0.3), Gaussian(None), ContinuousBernoulli()]
-name = {"ids": lambda likelihood: f"{type(likelihood).__name__}{vars(likelihood).get('std', '')}"}
+everyone = [
+    *(Bernoulli(), Gaussian(0.3), Gaussian(None), ContinuousBernoulli()),
+    *(DiscretizedLogistic(1), DiscretizedLogistic(3)),
+]
+name = {"ids": lambda likelihood: f"{type(likelihood).__name__}{list(vars(likelihood).values())}"}
 shapes = st.lists(st.integers(1, 4), min_size=1, max_size=3)
 
 
@@ -56,7 +66,9 @@ def test_one_image_against_many_parameters(likelihood):
 
 @pytest.mark.parametrize("likelihood", everyone, **name)
 def test_samples_have_the_stated_mean_and_are_random(likelihood):
-    params = 2 * normals(4 * likelihood.n_per_pixel)
+    # means of levels are no logits: a shift of 2 would leave one level alone
+    width = 0.2 if isinstance(likelihood, DiscretizedLogistic) else 2.0
+    params = width * normals(4 * likelihood.n_per_pixel)
     draws = likelihood.sample(params.expand(50_000, -1), seeded(2))
     error = draws.std(0) / math.sqrt(len(draws))
     assert ((draws.mean(0) - likelihood.mean(params)).abs() < 4.5 * error).all()
@@ -236,6 +248,117 @@ def test_its_mean_is_not_the_sigmoid():
     assert abs(float(ContinuousBernoulli().mean(params) - torch.sigmoid(params))) > 0.1
 
 
+# --- discretized logistic ---------------------------------------------------------------------
+
+
+def levels(n_levels=256, dtype=torch.float64):
+    return (torch.arange(n_levels, dtype=dtype) / (n_levels - 1))[:, None]
+
+
+def log_probs_of_levels(likelihood, params):
+    x = levels(likelihood.n_levels, params.dtype)
+    return likelihood.log_prob(x, params.expand(len(x), -1))
+
+
+def parameters(logits, means, scales):
+    """Return the decoder's numbers that stand for a mixture over one pixel."""
+    k = len(means)
+    places = (torch.arange(k, dtype=torch.float64) + 0.5) / k
+    logits, means, scales = (tensor(values) for values in (logits, means, scales))
+    return torch.cat([logits, means - places, 5 * torch.atanh((scales / 0.1).log() / 5)])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("n_levels", [2, 3, 256])
+@pytest.mark.parametrize("n_components", [1, 3])
+def test_levels_sum_to_one_with_the_stated_mean(n_components, n_levels, dtype):
+    likelihood = DiscretizedLogistic(n_components, n_levels)
+    for seed in range(20):
+        params = (4 * normals(3 * n_components, seed=seed)).to(dtype)
+        log_probs = log_probs_of_levels(likelihood, params).double()
+        tolerance = 1e-12 if dtype == torch.float64 else 2e-6
+        assert float(log_probs.logsumexp(0)) == pytest.approx(0, abs=tolerance)
+        mean = float(log_probs.exp() @ levels(n_levels)[:, 0])
+        assert float(likelihood.mean(params)) == pytest.approx(mean, abs=10 * tolerance)
+
+
+def test_a_level_has_the_mass_between_the_midpoints_to_its_neighbours():
+    """The formula as printed, with scipy's logistic distribution function."""
+    from scipy.stats import logistic
+
+    weights, means, scales = [0.2, 0.8], [0.3, 0.9], [0.05, 0.4]
+    params = parameters([math.log(w) for w in weights], means, scales)
+    log_probs = log_probs_of_levels(DiscretizedLogistic(2), params)
+    edges = [-math.inf, *((j + 0.5) / 255 for j in range(255)), math.inf]
+    for j, (low, high) in enumerate(itertools.pairwise(edges)):
+        expected = sum(
+            weight * (logistic.cdf(high, mean, scale) - logistic.cdf(low, mean, scale))
+            for weight, mean, scale in zip(weights, means, scales, strict=True)
+        )
+        assert float(log_probs[j].exp()) == pytest.approx(expected, rel=1e-10)
+
+
+@pytest.mark.parametrize("scale", [0.0008, 0.01, 0.1, 10.0])
+@pytest.mark.parametrize("mean", [-3.0, -0.2, 0.0, 0.5001, 1.0, 1.3, 4.0])
+def test_no_level_is_too_far_or_a_component_too_narrow(mean, scale):
+    """mpmath, with so many digits that nothing cancels, is met by float32 and its gradient, too."""
+    import mpmath
+
+    params = parameters([0.0], [mean], [scale])
+    likelihood, x = DiscretizedLogistic(1), torch.tensor([[0.0], [1 / 255], [128 / 255], [1.0]])
+    with mpmath.workdps(30 + int(4 / scale)):
+        half = mpmath.mpf(1) / 510
+        # what the numbers of float64 stand for, exactly
+        m = mpmath.mpf(0.5 + float(params[1]))
+        s = mpmath.mpf(0.1) * mpmath.exp(5 * mpmath.tanh(mpmath.mpf(float(params[2])) / 5))
+
+        def sigma(edge):
+            return 1 / (1 + mpmath.exp(-(edge - m) / s))
+
+        exact = [sigma(half), sigma(3 * half) - sigma(half)]
+        exact += [sigma(257 * half) - sigma(255 * half), 1 - sigma(509 * half)]
+        exact = torch.tensor([float(mpmath.log(p)) for p in exact], dtype=torch.float64)
+    found = likelihood.log_prob(x.double(), params.expand(4, -1))
+    torch.testing.assert_close(found, exact, rtol=1e-9, atol=1e-9)
+    single = params.float().requires_grad_()
+    rough = likelihood.log_prob(x, single.expand(4, -1))
+    torch.testing.assert_close(rough.double(), exact, rtol=1e-5, atol=2e-3)
+    (gradient,) = torch.autograd.grad(rough.sum(), single)
+    double = params.requires_grad_()
+    (fine,) = torch.autograd.grad(
+        likelihood.log_prob(x.double(), double.expand(4, -1)).sum(), double
+    )
+    torch.testing.assert_close(gradient.double(), fine, rtol=1e-3, atol=1e-2)
+
+
+def test_levels_are_drawn_with_their_probabilities():
+    likelihood = DiscretizedLogistic(2, n_levels=5)
+    params = parameters([0.0, 1.0], [0.1, 0.8], [0.05, 0.3])
+    draws = likelihood.sample(params.expand(50_000, -1), seeded(11))
+    frequency = torch.stack([(draws == level).double().mean() for level in levels(5)])
+    probability = log_probs_of_levels(likelihood, params).exp()
+    assert float(frequency.sum()) == 1  # nothing between the levels, nothing beyond
+    error = (probability * (1 - probability) / len(draws)).sqrt()
+    assert ((frequency - probability).abs() < 4.5 * error).all()
+
+
+def test_between_the_levels_there_is_no_probability():
+    DiscretizedLogistic().check_levels(levels(dtype=torch.float32))
+    with pytest.raises(ValueError, match=r"^x: wanted levels 0 to 255 over 255, got"):
+        DiscretizedLogistic().check_levels(levels(dtype=torch.float32) + 0.3 / 255)
+
+
+def test_bits_a_dimension_are_the_length_of_a_code():
+    """Four equally likely levels take 2 bits each, whatever the number of pixels."""
+    likelihood = DiscretizedLogistic(4, n_levels=4)
+    # a narrow component on each level
+    params = parameters([0.0] * 4, [0, 1 / 3, 2 / 3, 1], [0.0008] * 4)
+    params = params.view(12, 1).expand(12, 3).reshape(-1)
+    x = torch.cartesian_prod(*[levels(4)[:, 0]] * 3)
+    nats = likelihood.log_prob(x, params.expand(len(x), -1))
+    torch.testing.assert_close(bits_per_dimension(nats, 3), torch.full_like(nats, 2.0))
+
+
 # --- bad input --------------------------------------------------------------------------------
 
 
@@ -243,6 +366,20 @@ def test_its_mean_is_not_the_sigmoid():
 def test_a_standard_deviation_is_positive(std):
     with pytest.raises(ValueError, match=r"^std: wanted a positive number or None, got "):
         Gaussian(std)
+
+
+@pytest.mark.parametrize(
+    ("call", "argument"),
+    [
+        (lambda: DiscretizedLogistic(0), "n_components"),
+        (lambda: DiscretizedLogistic(n_levels=1), "n_levels"),
+        (lambda: DiscretizedLogistic(2).mean(torch.zeros(3, 8)), "params"),
+        (lambda: bits_per_dimension(torch.zeros(3), 0), "n_dimensions"),
+    ],
+)
+def test_levels_and_components_are_counted(call, argument):
+    with pytest.raises(ValueError, match=rf"^{argument}: wanted "):
+        call()
 
 
 @pytest.mark.parametrize("likelihood", everyone, **name)

@@ -1,5 +1,7 @@
 """The networks: their shapes, what their layers compute, and which input they refuse."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -42,6 +44,32 @@ def test_the_convolutional_networks_know_up_from_left():
     features = first(image.view(1, 784))
     below = first(image.roll(4, 0).view(1, 784))
     torch.testing.assert_close(features.roll(2, -2), below)
+
+
+IMAGES = [(1, 28, 28), (3, 32, 32), (3, 2, 2), (1, 2, 50), (3, 33, 17), (2, 9, 64), (1, 65, 31)]
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_convolutions_take_images_of_any_size(image):
+    n_pixels = math.prod(image)
+    encoder, decoder = conv_encoder(5, 4, image), conv_decoder(3, 2, 4, image)
+    x = torch.rand(2, n_pixels, generator=seeded(0)).requires_grad_()
+    code = encoder(x)
+    assert code.shape == (2, 5)
+    (gradient,) = torch.autograd.grad(code.sum(), x)
+    assert (gradient != 0).all()  # it looks at every pixel
+    drawn = decoder(torch.randn(2, 3, generator=seeded(1)))
+    assert drawn.shape == (2, 2 * n_pixels)
+    by_code = torch.autograd.functional.jacobian(decoder, torch.zeros(1, 3)).abs().sum((0, 2, 3))
+    assert (by_code > 0).all()  # and draws every one
+
+
+@pytest.mark.parametrize(
+    ("side", "n_halvings"), [(2, 1), (8, 1), (16, 1), (17, 2), (28, 2), (32, 2), (64, 3), (256, 5)]
+)
+def test_images_are_halved_until_they_are_small(side, n_halvings):
+    layers = conv_encoder(2, 1, (1, side, 2 * side))
+    assert sum(isinstance(layer, nn.Conv2d) for layer in layers) == n_halvings
 
 
 @pytest.mark.parametrize("network", [mlp(5, 2), residual_mlp(5, 2), nn.Sequential(mlp(5, 2))])
@@ -98,6 +126,9 @@ def test_interpolation_is_linear_in_the_codes_and_keeps_no_gradient():
         (lambda: residual_mlp(0, 2), "n_in"),
         (lambda: conv_encoder(0), "n_out"),
         (lambda: conv_encoder(2, 0), "n_channels"),
+        (lambda: conv_encoder(2, image=(1, 1, 28)), "image"),
+        (lambda: conv_encoder(2, image=(0, 28, 28)), "image"),
+        (lambda: conv_decoder(2, image=(28, 28)), "image"),
         (lambda: conv_decoder(0), "n_in"),
         (lambda: conv_decoder(2, 0), "n_per_pixel"),
         (

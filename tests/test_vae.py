@@ -13,7 +13,14 @@ from torch.distributions import Independent, Normal, kl_divergence
 from tests.common import linear_vae, normals, seeded
 from vaebook.estimators import monte_carlo
 from vaebook.gaussian import LinearGaussian, kl_full, reparameterize
-from vaebook.likelihoods import Bernoulli, CausalBernoulli, ContinuousBernoulli, Gaussian
+from vaebook.likelihoods import (
+    Bernoulli,
+    CausalBernoulli,
+    ContinuousBernoulli,
+    DiscretizedLogistic,
+    Gaussian,
+    bits_per_dimension,
+)
 from vaebook.priors import MixturePrior, StandardNormal
 from vaebook.vae import (
     VAE,
@@ -185,6 +192,46 @@ def test_estimates_come_near_the_evidence(small):
     value, error = monte_carlo(estimates.exp())  # unbiased for p(x), though not for its logarithm
     assert ((value - evidence(small, all_images).exp()).abs() < 4.5 * error).all()
     assert (error / value < 0.1).all()
+
+
+def test_bits_a_dimension_of_grey_images_are_those_of_enumeration():
+    """Three pixels of four levels: all 64 images, their probabilities by quadrature over z."""
+    vae = build(mlp_vae, 3, 1, (8,), DiscretizedLogistic(2, n_levels=4), seed=3, scale=1.5)
+    with torch.no_grad():  # q wider than the posterior: weights of moderate variance
+        vae.encoder.network[-1].bias[1:] += 1.5
+        images = torch.cartesian_prod(*[torch.arange(4, dtype=torch.float64) / 3] * 3)
+        z, log_cell = grid(1)
+        likelihoods = vae.likelihood.log_prob(images[:, None], vae.decoder(z)[None])
+        exact = torch.logsumexp(likelihoods + Normal(0.0, 1.0).log_prob(z).sum(-1), 1) + log_cell
+    assert float(exact.logsumexp(0)) == pytest.approx(0, abs=1e-9)
+    value, error = monte_carlo(vae.log_weights(images, 20_000, seeded(1)).detach().exp())
+    assert ((value - exact.exp()).abs() < 4.5 * error).all()
+    # the average over new images is the entropy, within the error of an average
+    drawn = vae.sample(2000, seeded(2))
+    bits = bits_per_dimension(vae.log_prob_estimate(drawn, 2000, seeded(3)), 3)
+    entropy = -(exact.exp() @ exact) / (3 * math.log(2))
+    value, error = monte_carlo(bits)
+    assert abs(float(value - entropy)) < 4.5 * float(error)
+    assert float(error) < 0.02
+
+
+@pytest.mark.parametrize("image", [(1, 5, 7), (3, 4, 6)])
+def test_colour_images_of_any_size_under_convolutions(image):
+    n_pixels = math.prod(image)
+    vae = conv_vae(3, 2, DiscretizedLogistic(2), image)
+    x = vae.sample(4, seeded(0))
+    assert x.shape == (4, n_pixels)
+    assert torch.equal(x, (255 * x).round() / 255)
+    assert vae.reconstruct(x, seeded(1)).shape == (4, n_pixels)
+    vae.elbo(x, seeded(1)).mean().backward()
+    for name, parameter in vae.named_parameters():
+        assert parameter.grad.abs().max() > 0, name
+
+
+def test_numbers_between_the_levels_have_no_likelihood():
+    vae = mlp_vae(4, 2, likelihood=DiscretizedLogistic())
+    with pytest.raises(ValueError, match="^x: wanted levels 0 to 255 over 255"):
+        vae.log_prob_estimate(torch.full((2, 4), 0.3001), 5)
 
 
 def test_the_estimate_in_pieces_has_the_law_of_the_estimate_at_once(small):

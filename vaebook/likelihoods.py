@@ -158,6 +158,130 @@ class ContinuousBernoulli:
         return torch.where(params > 0, 1 - downward, downward)
 
 
+class DiscretizedLogistic:
+    r"""Grey levels 0 to `n_levels` - 1, each with a probability of its own [1]_.
+
+    Equation ``eq-discretized-logistic`` of the book. A pixel x in [0, 1] is a level j over
+    `n_levels` - 1. Its probability is the mass that a mixture of K logistic distributions puts
+    between the midpoints to the neighbouring levels,
+
+    .. math::
+       P(j) = \sum_{k=1}^K \pi_k \left[ \sigma\left(\frac{b_j - \mu_k}{s_k}\right)
+              - \sigma\left(\frac{b_{j-1} - \mu_k}{s_k}\right) \right] ,
+
+    where :math:`b_j` is the midpoint above level j, and the darkest and the brightest level take
+    all that lies beyond them. So it is a likelihood of 8-bit images, grey or colour, whose
+    colour channels count as pixels of their own: independent given z.
+
+    The decoder gives, for each pixel, K logits of :math:`\pi`, K shifts of the means from places
+    spread evenly over [0, 1], and K logarithms of the scales beside 0.1 (bounded smoothly to ±5).
+
+    Parameters
+    ----------
+    n_components
+        Number K of logistic distributions a pixel.
+    n_levels
+        Number of levels; 256 for 8 bits.
+
+    References
+    ----------
+    .. [1] T. Salimans, A. Karpathy, X. Chen and D. P. Kingma (2017), PixelCNN++: improving the
+       PixelCNN with discretized logistic mixture likelihood and other modifications, ICLR.
+    """
+
+    log_scale_bound = 5.0
+
+    def __init__(self, n_components: int = 5, n_levels: int = 256) -> None:
+        check_at_least("n_components", n_components, 1)
+        check_at_least("n_levels", n_levels, 2)
+        self.n_components, self.n_levels = n_components, n_levels
+        self.n_per_pixel = 3 * n_components
+
+    def log_prob(
+        self, x: Float[Tensor, "*#batch D"], params: Float[Tensor, "*batch P"]
+    ) -> Float[Tensor, "*batch"]:
+        """Log-probability of `x`, summed over pixels, in nats.
+
+        Pixels between the levels are taken to be the nearest one.
+        """
+        log_weight, mean, log_scale = self._mixture(params)
+        check_rows(params=mean[..., 0, :], x=x)
+        top = self.n_levels - 1
+        level = (x * top).round().unsqueeze(-2)
+        per_scale = torch.exp(-log_scale)
+        below = ((level - 0.5) / top - mean) * per_scale
+        above = ((level + 0.5) / top - mean) * per_scale
+        # σ(b) - σ(a) = σ(b) σ(-a) (1 - exp(a - b)): a product, of which nothing cancels. Below the
+        # darkest level a is -∞, above the brightest b is ∞, and their factors are 1.
+        is_not_first, is_not_last = (level > 0).to(x.dtype), (level < top).to(x.dtype)
+        log_mass = (
+            is_not_last * F.logsigmoid(above)
+            + is_not_first * F.logsigmoid(-below)
+            + is_not_first * is_not_last * torch.log(-torch.expm1(-per_scale / top))
+        )
+        return torch.logsumexp(log_weight + log_mass, -2).sum(-1)
+
+    def mean(self, params: Float[Tensor, "*batch P"]) -> Float[Tensor, "*batch D"]:
+        """Mean of each pixel over its levels: the sum over j of P(level > j), over their number."""
+        log_weight, mean, log_scale = self._mixture(params)
+        weight, per_scale = log_weight.exp(), torch.exp(-log_scale)
+        top = self.n_levels - 1
+        total = torch.zeros_like(mean[..., 0, :])
+        for level in range(top):  # one at a time: the levels side by side would take much memory
+            beyond = torch.sigmoid((mean - (level + 0.5) / top) * per_scale)
+            total = total + (weight * beyond).sum(-2)
+        return total / top
+
+    def sample(
+        self, params: Float[Tensor, "*batch P"], generator: Generator | None = None
+    ) -> Float[Tensor, "*batch D"]:
+        """Levels over their number: a component, a draw from it, and the level nearest to it."""
+        log_weight, mean, log_scale = self._mixture(params)
+        weight = log_weight.exp().movedim(-2, -1)
+        chosen = torch.multinomial(
+            weight.reshape(-1, self.n_components), 1, generator=generator
+        ).reshape(mean[..., :1, :].shape)
+        uniform = torch.empty_like(mean[..., :1, :]).uniform_(generator=generator)
+        noise = torch.logit(uniform, eps=torch.finfo(uniform.dtype).tiny)
+        drawn = mean.gather(-2, chosen) + log_scale.gather(-2, chosen).exp() * noise
+        top = self.n_levels - 1
+        return ((drawn * top).round().clamp(0, top) / top).squeeze(-2)
+
+    def check_levels(self, x: Tensor) -> None:
+        """Require pixels that are levels: only they have a probability."""
+        level = x * (self.n_levels - 1)
+        if (level - level.round()).abs().max() > 0.01:
+            fail("x", f"levels 0 to {self.n_levels - 1} over {self.n_levels - 1}", "others between")
+
+    def _mixture(self, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Log-weights, means and log-scales, each of shape (..., n_components, D)."""
+        check_rows(params=params)
+        n_columns, k = params.shape[-1], self.n_components
+        if n_columns % self.n_per_pixel:
+            fail("params", f"{self.n_per_pixel} columns a pixel", n_columns)
+        logits, shift, raw = params.unflatten(-1, (3, k, -1)).unbind(-3)
+        places = (torch.arange(k, dtype=params.dtype, device=params.device) + 0.5) / k
+        log_scale = self.log_scale_bound * torch.tanh(raw / self.log_scale_bound) + math.log(0.1)
+        return logits.log_softmax(-2), shift + places[:, None], log_scale
+
+
+def bits_per_dimension(nats: Float[Tensor, "*batch"], n_dimensions: int) -> Float[Tensor, "*batch"]:
+    r"""Length of an ideal code for each pixel, from log-probabilities of whole images.
+
+    Equation ``def-bits-per-dimension`` of the book: :math:`-\log_2 p(x) / D`. Of a density, not a
+    probability, it depends on the unit of x and may be negative.
+
+    Parameters
+    ----------
+    nats
+        Log-probabilities or bounds, in nats.
+    n_dimensions
+        Number D of pixels, counting each colour channel.
+    """
+    check_at_least("n_dimensions", n_dimensions, 1)
+    return -nats / (n_dimensions * math.log(2))
+
+
 class CausalBernoulli(nn.Module):
     r"""Binary pixels that also look at their neighbours drawn before them.
 
@@ -186,6 +310,7 @@ class CausalBernoulli(nn.Module):
         super().__init__()
         for name, value in (("height", height), ("width", width), ("reach", reach)):
             check_at_least(name, value, 1)
+        self.height, self.width, self.reach = height, width, reach
         position = torch.arange(height * width)
         row, column = position // width, position % width
         near = (row[:, None] - row).abs().le(reach) & (column[:, None] - column).abs().le(reach)

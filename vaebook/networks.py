@@ -5,6 +5,10 @@ They map rows of numbers to rows of numbers and know nothing of probability::
     mlp(784, 10, hidden=(400,))          # a plain perceptron
     residual_mlp(784, 10)                # one that trains well when it is deep
     conv_encoder(40), conv_decoder(20)   # for images of 28 x 28 pixels, as rows
+    conv_encoder(40, image=(3, 32, 48))  # for colour images of any other size
+
+An image is a row too: channel after channel, each line by line, as ``images.flatten(1)`` makes it
+of a tensor of shape (batch, channels, height, width).
 """
 
 from __future__ import annotations
@@ -51,6 +55,7 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
+        self.width = width
         self.norm = nn.LayerNorm(width)
         self.linear = nn.Linear(width, width)
 
@@ -82,32 +87,70 @@ def residual_mlp(n_in: int, n_out: int, width: int = 512, n_blocks: int = 2) -> 
     return nn.Sequential(nn.Linear(n_in, width), *blocks, nn.SiLU(), nn.Linear(width, n_out))
 
 
-def conv_encoder(n_out: int, n_channels: int = 32) -> nn.Sequential:
-    """Convolutional network from 28 x 28 images (as rows of 784 pixels) to `n_out` numbers."""
+Image = tuple[int, int, int]  # channels, height, width
+
+
+def conv_encoder(n_out: int, n_channels: int = 32, image: Image = (1, 28, 28)) -> nn.Sequential:
+    """Convolutional network from images, as rows of pixels, to `n_out` numbers.
+
+    Parameters
+    ----------
+    n_out
+        Number of outputs.
+    n_channels
+        Features of the first convolution; each further one has twice as many.
+    image
+        Channels, height and width, at least 2 x 2. Each convolution halves the sides (an odd one
+        loses its half), until the shorter one is at most 8: twice for 28 x 28.
+
+    Returns
+    -------
+    torch.nn.Sequential
+        The network.
+    """
     check_sizes(n_out=n_out, n_channels=n_channels)
-    return nn.Sequential(
-        nn.Unflatten(-1, (1, 28, 28)),
-        nn.Conv2d(1, n_channels, 4, stride=2, padding=1),  # 14 x 14
-        nn.SiLU(),
-        nn.Conv2d(n_channels, 2 * n_channels, 4, stride=2, padding=1),  # 7 x 7
-        nn.SiLU(),
-        nn.Flatten(-3),
-        nn.Linear(2 * n_channels * 49, n_out),
-    )
+    sizes, features = _pyramid(image, n_channels)
+    layers: list[nn.Module] = [nn.Unflatten(-1, tuple(image))]
+    for wide, narrow in pairwise((image[0], *features)):
+        layers += [nn.Conv2d(wide, narrow, 4, stride=2, padding=1), nn.SiLU()]
+    n_features = features[-1] * math.prod(sizes[-1])
+    return nn.Sequential(*layers, nn.Flatten(-3), nn.Linear(n_features, n_out))
 
 
-def conv_decoder(n_in: int, n_per_pixel: int = 1, n_channels: int = 32) -> nn.Sequential:
-    """Convolutional network from `n_in` numbers to `n_per_pixel` parameters a pixel of 28 x 28."""
+def conv_decoder(
+    n_in: int, n_per_pixel: int = 1, n_channels: int = 32, image: Image = (1, 28, 28)
+) -> nn.Sequential:
+    """Convolutional network from `n_in` numbers to `n_per_pixel` parameters for each pixel.
+
+    The mirror image of :func:`conv_encoder`, with the same arguments. In its rows the first
+    parameter of all pixels, of all channels, comes first, then the second of all.
+    """
     check_sizes(n_in=n_in, n_per_pixel=n_per_pixel, n_channels=n_channels)
-    return nn.Sequential(
-        nn.Linear(n_in, 2 * n_channels * 49),
+    sizes, features = _pyramid(image, n_channels)
+    layers: list[nn.Module] = [
+        nn.Linear(n_in, features[-1] * math.prod(sizes[-1])),
         nn.SiLU(),
-        nn.Unflatten(-1, (2 * n_channels, 7, 7)),
-        nn.ConvTranspose2d(2 * n_channels, n_channels, 4, stride=2, padding=1),  # 14 x 14
-        nn.SiLU(),
-        nn.ConvTranspose2d(n_channels, n_per_pixel, 4, stride=2, padding=1),  # 28 x 28
-        nn.Flatten(-3),
-    )
+        nn.Unflatten(-1, (features[-1], *sizes[-1])),
+    ]
+    outputs = (*features[-2::-1], n_per_pixel * image[0])
+    for wide, narrow, size in zip(features[::-1], outputs, sizes[-2::-1], strict=True):
+        odd = (size[0] % 2, size[1] % 2)  # what halving lost
+        up = nn.ConvTranspose2d(wide, narrow, 4, stride=2, padding=1, output_padding=odd)
+        layers += [up, nn.SiLU()]
+    return nn.Sequential(*layers[:-1], nn.Flatten(-3))
+
+
+def _pyramid(image: Image, n_channels: int) -> tuple[list[tuple[int, int]], list[int]]:
+    """Sizes of an image halved again and again, the first its own, and features after each."""
+    if len(image) != 3:
+        fail("image", "channels, height and width", image)
+    channels, height, width = image
+    check_at_least("image", channels, 1)
+    for side in (height, width):
+        check_at_least("image", side, 2)
+    n_halvings = max(1, math.ceil(math.log2(min(height, width) / 8)))
+    sizes = [(height >> i, width >> i) for i in range(n_halvings + 1)]
+    return sizes, [n_channels << i for i in range(n_halvings)]
 
 
 def check_input(argument: str, network: nn.Module, rows: Tensor) -> None:

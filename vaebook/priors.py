@@ -62,7 +62,7 @@ class MixturePrior(nn.Module):
         super().__init__()
         check_at_least("n_latents", n_latents, 1)
         check_at_least("n_components", n_components, 1)
-        self.n_latents = n_latents
+        self.n_latents, self.n_components = n_latents, n_components
         self.logits = nn.Parameter(torch.zeros(n_components))
         self.means = nn.Parameter(torch.randn(n_components, n_latents))
         self.log_vars = nn.Parameter(torch.zeros(n_components, n_latents))

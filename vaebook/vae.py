@@ -37,7 +37,13 @@ from vaebook._checks import (
 )
 from vaebook.estimators import Pieces, log_mean_exp, rows_at_once
 from vaebook.gaussian import kl_to_standard_normal, log_normal, reparameterize
-from vaebook.likelihoods import Bernoulli, CausalBernoulli, Gaussian, Likelihood
+from vaebook.likelihoods import (
+    Bernoulli,
+    CausalBernoulli,
+    DiscretizedLogistic,
+    Gaussian,
+    Likelihood,
+)
 from vaebook.networks import (
     check_input,
     conv_decoder,
@@ -295,6 +301,8 @@ class VAE(nn.Module):
         binary = isinstance(self.likelihood, Bernoulli | CausalBernoulli)
         if binary and not is_binary(x):
             fail("x", "binary pixels: a Bernoulli VAE gives grey ones no likelihood", "grey pixels")
+        if isinstance(self.likelihood, DiscretizedLogistic):
+            self.likelihood.check_levels(x)
         pieces = Pieces(k, rows_at_once(x, x.shape[1] * self.likelihood.n_per_pixel))
         with torch.inference_mode():
             return torch.cat(
@@ -414,14 +422,21 @@ def residual_vae(
 
 
 def conv_vae(
-    n_latents: int = 20, n_channels: int = 32, likelihood: Likelihood | None = None
+    n_latents: int = 20,
+    n_channels: int = 32,
+    likelihood: Likelihood | None = None,
+    image: tuple[int, int, int] = (1, 28, 28),
 ) -> VAE:
-    """VAE of two convolutions each way, for 28 x 28 images; arguments as for :func:`mlp_vae`."""
+    """VAE of convolutions, for images of any size; arguments as for :func:`mlp_vae`.
+
+    `image` is (channels, height, width), and a row of data its ``flatten()``. See
+    :func:`~vaebook.networks.conv_encoder`.
+    """
     check_at_least("n_latents", n_latents, 1)
     likelihood = likelihood or Bernoulli()
     return VAE(
-        Encoder(conv_encoder(2 * n_latents, n_channels)),
-        conv_decoder(n_latents, likelihood.n_per_pixel, n_channels),
+        Encoder(conv_encoder(2 * n_latents, n_channels, image)),
+        conv_decoder(n_latents, likelihood.n_per_pixel, n_channels, image),
         likelihood,
         StandardNormal(n_latents),
     )

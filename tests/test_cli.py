@@ -1,0 +1,283 @@
+"""The command, from pictures to new ones, and what it says of every fault, before any work."""
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vaebook import cli
+from vaebook.model_files import load_model
+from vaebook.own_data import from_array
+
+RANDOM = np.random.default_rng(0)
+COLOUR = RANDOM.integers(0, 256, (24, 5, 7, 3), dtype=np.uint8)
+GREY = RANDOM.integers(0, 256, (24, 5, 7), dtype=np.uint8)
+BINARY = RANDOM.random((24, 6)) < 0.4
+REAL = 1e6 + RANDOM.normal(size=(24, 3)) * [1.0, 1e3, 1e-2]
+QUICK = ["--epochs", "2", "--latents", "3", "--k", "4", "--batch-size", "10", "--device", "cpu"]
+
+
+def run(*arguments):
+    return cli.main([str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Return a function that writes an array to a file."""
+
+    def write(array, name="data.npy"):
+        np.save(tmp_path / name, array)
+        return tmp_path / name
+
+    return write
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Return a run on colour pictures, and their folder."""
+    folder = tmp_path_factory.mktemp("colour")
+    (folder / "pictures").mkdir()
+    for i, image in enumerate(COLOUR):
+        Image.fromarray(image).save(folder / "pictures" / f"{i}.png")
+    assert (
+        run("train", folder / "pictures", "--model", "conv", "--out", folder / "run", *QUICK) == 0
+    )
+    return folder / "run", folder / "pictures"
+
+
+def test_a_run_holds_all_that_is_promised(trained):
+    folder, _ = trained
+    names = {path.name for path in folder.iterdir()}
+    promised = "run.json checkpoint.pt history.csv model.safetensors results.json"
+    assert names == {*promised.split(), "samples.png", "reconstructions.png"}
+    with (folder / "history.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {"epoch", "train_bound", "train_kl"} <= set(rows[0])
+    assert Image.open(folder / "samples.png").size == (8 * 9 - 2, 8 * 7 - 2)
+    assert Image.open(folder / "samples.png").mode == "RGB"
+
+
+def test_results_are_those_of_the_saved_model_on_the_test_part(trained):
+    """Measured again from the files alone, by enumeration of what the command does."""
+    folder, pictures = trained
+    results = json.loads((folder / "results.json").read_text())
+    model = load_model(folder / "model.safetensors")
+    from vaebook.own_data import read, split
+
+    x = split(read(pictures).rows)[2].float() / 255
+    generator = torch.Generator().manual_seed(0)
+    bound = model.elbo(x, generator).detach().double()
+    log_prob = model.log_prob_estimate(x, 4, generator).double()
+    assert results["examples"] == len(x) == 2
+    for name, values in (("bound", bound), ("log-likelihood", log_prob)):
+        found = results[name]
+        assert found["nats"] == pytest.approx(float(values.mean()), rel=1e-6)
+        assert found["error"] == pytest.approx(float(values.std() / 2**0.5), rel=1e-4)
+        assert found["bits_per_dimension"] == pytest.approx(-found["nats"] / (105 * np.log(2)))
+        assert found["bits_error"] == pytest.approx(found["error"] / (105 * np.log(2)))
+
+
+def test_a_finished_run_is_continued_and_another_one_refused(trained, tmp_path, capsys):
+    folder, pictures = trained
+    copied = shutil.copytree(folder, tmp_path / "run")
+    before = (copied / "model.safetensors").read_bytes()
+    same = ["train", pictures, "--model", "conv", "--out", copied, *QUICK]
+    assert run(*same) == 0
+    assert (copied / "model.safetensors").read_bytes() == before
+    capsys.readouterr()
+    assert run(*same, "--latents", 4) == 2
+    message = capsys.readouterr().err
+    assert "whose latents is 4, got" in message
+    assert (copied / "model.safetensors").read_bytes() == before
+
+
+def test_other_data_measured_by_a_trained_model(trained, tmp_path, capsys):
+    folder, pictures = trained
+    assert run("evaluate", folder, pictures, "--k", 4) == 0
+    said = capsys.readouterr().out
+    assert "24 examples:" in said
+    assert "log-likelihood" in said
+    assert "bits a dimension" in said
+    np.save(tmp_path / "grey.npy", GREY)
+    assert run("evaluate", folder, tmp_path / "grey.npy") == 2
+    assert "wanted 8-bit data of shape [3, 5, 7]" in capsys.readouterr().err
+
+
+def test_new_pictures_as_a_sheet_and_as_an_array(trained, tmp_path):
+    folder, _ = trained
+    for suffix in ("png", "npy"):
+        assert (
+            run("sample", folder, "--n", 5, "--seed", 3, "--out", tmp_path / f"new.{suffix}") == 0
+        )
+    array = np.load(tmp_path / "new.npy")
+    assert (array.shape, array.dtype) == ((5, 5, 7, 3), np.uint8)
+    sheet = np.asarray(Image.open(tmp_path / "new.png"))
+    for i, image in enumerate(array):
+        assert np.array_equal(sheet[:5, 9 * i : 9 * i + 7], image)
+    expected = load_model(folder / "model.safetensors").sample(5, torch.Generator().manual_seed(3))
+    assert np.array_equal(from_array(array).rows.numpy(), (255 * expected).round().numpy())
+    assert run("sample", folder, "--n", 5, "--mean", "--out", tmp_path / "mean.npy") == 0
+    assert np.load(tmp_path / "mean.npy").dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("array", "options", "likelihood"),
+    [
+        (GREY, ["--model", "conv"], "logistic"),
+        (GREY, ["--likelihood", "bernoulli"], "bernoulli"),
+        (BINARY, ["--model", "residual"], "bernoulli"),
+        (REAL, [], "gaussian"),
+    ],
+    ids=["levels", "drawn pixels", "binary", "real"],
+)
+def test_the_numbers_choose_and_an_option_overrides(
+    data, tmp_path, capsys, array, options, likelihood
+):
+    path = data(array)
+    assert run("train", path, "--out", tmp_path / "run", *QUICK, *options) == 0
+    said = capsys.readouterr().out
+    assert f"dimensions, {likelihood}" in said
+    assert "(20 for training, 2 for validation, 2 for test)" in said
+    assert run("sample", tmp_path / "run", "--n", 3, "--out", tmp_path / "new.npy") == 0
+    new = np.load(tmp_path / "new.npy")
+    assert new.shape == (3, *array.shape[1:])
+    if likelihood == "gaussian":  # in the units of the data
+        assert np.abs(new / 1e6 - 1).max() < 0.1
+    if likelihood == "bernoulli" and array is GREY:
+        assert set(np.unique(new)) <= {0, 255}
+
+
+def one_row(folder):
+    np.save(folder / "data.npy", GREY[:1])
+    return [folder / "data.npy"], "data: wanted at least 20 examples, got 1"
+
+
+def mixed_sizes(folder):
+    (folder / "mixed").mkdir()
+    for i, image in enumerate((GREY[0], GREY[1].T)):
+        Image.fromarray(image).save(folder / "mixed" / f"{i}.png")
+    return [folder / "mixed"], "1.png: wanted pictures of one size"
+
+
+def empty_folder(folder):
+    (folder / "empty").mkdir()
+    return [folder / "empty"], "in this folder, got none"
+
+
+def corrupt_picture(folder):
+    (folder / "bad").mkdir()
+    (folder / "bad" / "a.jpg").write_bytes(b"\xff\xd8\xff and no more")
+    return [folder / "bad"], "a.jpg: wanted a picture"
+
+
+def missing(folder):
+    return [folder / "nowhere"], "wanted an existing folder or file, got"
+
+
+def no_image(folder):
+    np.save(folder / "data.npy", BINARY)
+    return [folder / "data.npy", "--model", "conv"], "--model: wanted mlp or residual"
+
+
+def wrong_likelihood(folder):
+    np.save(folder / "data.npy", BINARY)
+    return [folder / "data.npy", "--likelihood", "gaussian"], "likelihood (of binary data): wanted"
+
+
+def no_folder(folder):
+    np.save(folder / "data.npy", BINARY)
+    (folder / "file").write_text("")
+    return [
+        folder / "data.npy",
+        "--out",
+        folder / "file" / "run",
+    ], "--out: wanted a folder"
+
+
+def occupied(folder):
+    np.save(folder / "data.npy", BINARY)
+    (folder / "out").mkdir()
+    (folder / "out" / "thesis.tex").write_text("")
+    return [folder / "data.npy", "--out", folder / "out"], "--out: wanted a new folder"
+
+
+def bad_run(folder):
+    np.save(folder / "data.npy", BINARY)
+    (folder / "out").mkdir()
+    (folder / "out" / "run.json").write_text('{"half": ')
+    return [folder / "data.npy", "--out", folder / "out"], "RUN: wanted a folder that vaebook train"
+
+
+def bad_rate(folder):
+    np.save(folder / "data.npy", BINARY)
+    return [folder / "data.npy", "--lr", "-1"], "lr: wanted a positive number"
+
+
+FAULTS = [
+    *(one_row, mixed_sizes, empty_folder, corrupt_picture, missing, no_image, wrong_likelihood),
+    *(no_folder, occupied, bad_run, bad_rate),
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
+def test_a_fault_is_one_line_and_status_2(fault, tmp_path, capsys):
+    arguments, message = fault(tmp_path)
+    assert run("train", "--out", tmp_path / "run", *QUICK, *arguments) == 2
+    said = capsys.readouterr()
+    assert said.err.startswith("vaebook: error: ")
+    assert said.err.count("\n") == 1
+    assert message in said.err
+    assert not list(tmp_path.rglob("checkpoint.pt"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["sample", "RUN", "--out", "new.gif"], "--out: wanted a file that ends in .png or .npy"),
+        (["sample", "RUN", "--out", "no/folder/new.png"], "--out: wanted a file in a folder that"),
+        (
+            ["sample", "nowhere", "--out", "new.png"],
+            "RUN: wanted a folder that vaebook train",
+        ),
+        (["evaluate", "nowhere", "data.npy"], "RUN: wanted a folder that vaebook train"),
+    ],
+)
+def test_faults_of_the_other_commands(trained, arguments, message, capsys):
+    assert run(*[trained[0] if argument == "RUN" else argument for argument in arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_an_unfinished_run_cannot_be_sampled(trained, tmp_path, capsys):
+    shutil.copy(trained[0] / "run.json", tmp_path)
+    assert run("sample", tmp_path, "--out", tmp_path / "new.png") == 2
+    assert "wanted a finished run" in capsys.readouterr().err
+
+
+def test_rows_of_numbers_make_no_sheet(data, tmp_path, capsys):
+    assert run("train", data(BINARY), "--out", tmp_path / "run", *QUICK) == 0
+    assert not list((tmp_path / "run").glob("*.png"))
+    assert run("sample", tmp_path / "run", "--out", tmp_path / "new.png") == 2
+    assert "the examples are no images" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "options", [["--epochs", "0"], ["--model", "big"], ["--k", "x"], [], ["--out"]]
+)
+def test_options_that_are_none_are_refused(options, capsys):
+    with pytest.raises(SystemExit) as stop:
+        run("train", *options)
+    assert stop.value.code == 2
+    assert "vaebook train: error: " in capsys.readouterr().err
+
+
+def test_the_command_is_installed():
+    """The script that pip makes answers, and an interrupted Python module, too."""
+    for command in (["-m", "vaebook.cli"], ["-c", "from vaebook.cli import main; main()"]):
+        said = subprocess.check_output([sys.executable, *command, "--version"], text=True)
+        assert said.startswith("vaebook ")

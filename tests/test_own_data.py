@@ -1,0 +1,294 @@
+"""Data of one's own: every form is read right, and every fault of it named."""
+
+import gzip
+import math
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.common import seeded
+from vaebook import own_data
+from vaebook.likelihoods import Bernoulli, DiscretizedLogistic, Gaussian
+from vaebook.own_data import OwnData, Preparation, from_array, prepare, read, sheet, split
+
+RANDOM = np.random.default_rng(0)
+GREY = RANDOM.integers(0, 256, (24, 5, 7), dtype=np.uint8)
+COLOUR = RANDOM.integers(0, 256, (24, 5, 7, 3), dtype=np.uint8)
+
+
+def save_pictures(folder, images, suffix=".png"):
+    folder.mkdir(parents=True)
+    for i, image in enumerate(images):
+        Image.fromarray(image).save(folder / f"{i:02}{suffix}")
+
+
+def idx(array):
+    header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
+    return header + array.tobytes()
+
+
+# --- reading ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("images", [GREY, COLOUR], ids=["grey", "colour"])
+@pytest.mark.parametrize("form", ["folder", "idx", "gz", "npy", "npz"])
+def test_images_come_alike_from_every_form(tmp_path, images, form):
+    path = tmp_path / f"data.{form}"
+    if form == "folder":
+        save_pictures(path / "a", images[:20])
+        save_pictures(path / "b", images[20:])
+        (path / "readme.txt").write_text("not a picture")
+    elif form == "idx":
+        path.write_bytes(idx(images))
+    elif form == "gz":
+        path.write_bytes(gzip.compress(idx(images)))
+    elif form == "npy":
+        np.save(path, images)
+    else:
+        np.savez(path, images)
+    data = read(path)
+    channels_first = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
+    assert data.kind == "8-bit"
+    assert data.shape == channels_first.shape[1:]
+    assert np.array_equal(data.rows.numpy(), channels_first.reshape(24, -1))
+    assert str(data).startswith("24 ")
+
+
+def test_photographs_are_read_nearly(tmp_path):
+    smooth = np.broadcast_to(np.linspace(0, 255, 32).astype(np.uint8)[:, None], (20, 32, 32))
+    save_pictures(tmp_path / "jpeg", smooth, ".JPG")
+    rows = read(tmp_path / "jpeg").rows.view(20, 32, 32).numpy()
+    assert np.abs(rows.astype(int) - smooth).max() < 10
+
+
+@pytest.mark.parametrize(
+    ("array", "shape", "kind", "rows"),
+    [
+        (np.array([[True, False]]), (2,), "binary", [[1, 0]]),
+        (np.array([[0, 1]]), (2,), "binary", [[0, 1]]),
+        (np.array([[0.0, 1.0]]), (2,), "binary", [[0, 1]]),
+        (np.array([[0, 255]], np.uint8), (2,), "binary", [[0, 1]]),
+        (np.array([[0, 2]]), (2,), "8-bit", [[0, 2]]),
+        (np.array([[0, 200]], ">u4"), (2,), "8-bit", [[0, 200]]),
+        (np.array([[0.0, 255.0]]), (2,), "real", [[0.0, 255.0]]),
+        (np.array([[0.5, 1e300]]), (2,), "real", [[0.5, 1e300]]),
+        (np.array([[0.5, 2.0]], ">f4"), (2,), "real", [[0.5, 2.0]]),
+        (np.zeros((2, 3, 4, 1)), (1, 3, 4), "binary", [[0] * 12] * 2),
+        (np.zeros((2, 3, 4, 5)), (3, 4, 5), "binary", [[0] * 60] * 2),
+        (np.arange(12.0)[::-1].reshape(2, 6), (6,), "real", np.arange(12.0)[::-1].reshape(2, 6)),
+    ],
+)
+def test_the_numbers_say_what_they_are(array, shape, kind, rows):
+    data = from_array(array)
+    assert (data.shape, data.kind) == (shape, kind)
+    assert data.rows.is_contiguous()
+    assert data.rows.tolist() == np.asarray(rows).tolist()
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.array([["a", "b"]]), "wanted numbers, got type <U1"),
+        (np.zeros((3, 2), complex), "wanted numbers, got type complex128"),
+        (np.zeros(3), "wanted at least one example, as a row or an image"),
+        (np.zeros((0, 3)), "wanted at least one example"),
+        (np.zeros((2, 4, 4, 4)), "wanted images of 1 or 3 channels"),
+        (np.zeros((2, 3, 3, 3, 3)), "wanted at least one example"),
+        (np.array([[1.0], [math.nan]]), "wanted finite numbers, got NaN or infinity in row 1"),
+        (np.array([[1.0], [-math.inf]]), "wanted finite numbers, got NaN or infinity in row 1"),
+        (np.array([[0, 256]]), "wanted whole numbers from 0 to 255, or floats, got int64"),
+        (np.array([[-1, 2]]), "wanted whole numbers from 0 to 255"),
+    ],
+)
+def test_an_array_that_holds_no_data_is_refused(array, message):
+    with pytest.raises(ValueError, match=f"^array: {message}"):
+        from_array(array)
+
+
+def mixed_sizes(path):
+    save_pictures(path, [*GREY[:3], GREY[0].T])
+    return rf"{path}/03.png: wanted .*grey 5 x 7, as {path}/00.png, got grey 7 x 5"
+
+
+def mixed_colours(path):
+    save_pictures(path, [*GREY[:3], COLOUR[0]])
+    return rf"{path}/03.png: wanted .*got colour 5 x 7"
+
+
+def corrupt(path):
+    save_pictures(path, GREY)
+    content = (path / "07.png").read_bytes()
+    (path / "07.png").write_bytes(content[: len(content) // 2])
+    return rf"{path}/07.png: wanted a picture"
+
+
+def no_picture(path):
+    save_pictures(path, GREY)
+    (path / "07.png").write_text("hello")
+    return rf"{path}/07.png: wanted a picture"
+
+
+def transparent(path):
+    save_pictures(path, [np.zeros((5, 7, 4), np.uint8)])
+    return rf"{path}/00.png: wanted a picture of 8 bits, .*, got mode RGBA"
+
+
+def empty(path):
+    path.mkdir()
+    return rf"{path}: wanted pictures .* in this folder, got none"
+
+
+def bad_npy(path):
+    path = path.with_suffix(".npy")
+    path.write_bytes(b"\x93NUMPY")
+    return rf"{path}: wanted a NumPy file of numbers"
+
+
+def objects(path):
+    path = path.with_suffix(".npy")
+    np.save(path, np.array([{"a": 1}]), allow_pickle=True)
+    return rf"{path}: wanted a NumPy file of numbers"
+
+
+def bad_npz(path):
+    path = path.with_suffix(".npz")
+    path.write_bytes(b"PK\x03\x04 and no more")
+    return rf"{path}: wanted a NumPy file of numbers"
+
+
+def two_arrays(path):
+    path = path.with_suffix(".npz")
+    np.savez(path, x=GREY, y=GREY)
+    return rf"{path}: wanted one array in it, got 2: \['x', 'y'\]"
+
+
+def text(path):
+    path.write_text("a,b\n1,2\n")
+    return rf"{path}: starts with .* wanted an IDX file"
+
+
+FAULTS = [
+    *(mixed_sizes, mixed_colours, corrupt, no_picture, transparent, empty),
+    *(bad_npy, objects, bad_npz, two_arrays, text),
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
+def test_a_fault_of_a_file_is_named(tmp_path, fault):
+    message = fault(tmp_path / "data")
+    (path,) = tmp_path.iterdir()
+    with pytest.raises(ValueError, match=f"^{message}"):
+        read(path)
+
+
+def test_a_missing_path_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"^path: wanted an existing folder or file, got"):
+        read(tmp_path / "missing")
+
+
+# --- splitting and preparing ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("n", "sizes"), [(20, [16, 2, 2]), (99, [81, 9, 9]), (30_000, [28_000, 1000, 1000])]
+)
+def test_a_split_is_a_partition_and_always_the_same(n, sizes):
+    rows = torch.arange(n)[:, None]
+    parts, again = split(rows), split(rows)
+    assert [len(part) for part in parts] == sizes
+    assert torch.equal(torch.cat(parts).sort(0).values, rows)
+    assert not torch.equal(torch.cat(parts), rows)
+    assert all(torch.equal(one, same) for one, same in zip(parts, again, strict=True))
+
+
+def test_too_few_examples_are_refused():
+    with pytest.raises(ValueError, match=r"^data: wanted at least 20 examples, got 1"):
+        split(torch.zeros(1, 3))
+
+
+@pytest.mark.parametrize(
+    ("kind", "asked", "chosen", "law"),
+    [
+        ("binary", "auto", "bernoulli", Bernoulli),
+        ("8-bit", "auto", "logistic", DiscretizedLogistic),
+        ("8-bit", "bernoulli", "bernoulli", Bernoulli),
+        ("real", "auto", "gaussian", Gaussian),
+        ("real", "gaussian", "gaussian", Gaussian),
+    ],
+)
+def test_the_numbers_choose_their_likelihood(kind, asked, chosen, law):
+    rows = torch.arange(40).remainder(2 if kind == "binary" else 7).view(20, 2)
+    rows = rows.double() if kind == "real" else rows.byte()
+    preparation = prepare(OwnData(rows, (2,), kind), rows, asked)
+    assert preparation.likelihood == chosen
+    assert type(preparation.new_likelihood()) is law
+    x = preparation(rows)
+    assert x.dtype == torch.float32
+    if (kind, chosen) != ("8-bit", "bernoulli"):  # there the grey levels are lost
+        torch.testing.assert_close(preparation.undo(x), rows.to(x), check_dtype=False)
+
+
+@pytest.mark.parametrize(
+    ("kind", "asked"), [("binary", "logistic"), ("8-bit", "gaussian"), ("real", "bernoulli")]
+)
+def test_a_likelihood_that_does_not_suit_is_refused(kind, asked):
+    rows = torch.zeros(20, 2)
+    with pytest.raises(ValueError, match=rf"^likelihood \(of {kind} data\): wanted one of"):
+        prepare(OwnData(rows, (2,), kind), rows, asked)
+
+
+def test_grey_pixels_of_a_bernoulli_are_drawn_anew_in_training_alone():
+    rows = torch.full((50, 40), 100, dtype=torch.uint8)
+    preparation = Preparation("8-bit", "bernoulli")
+    generator = seeded(0)
+    one, other = preparation(rows, generator), preparation(rows, generator)
+    assert not torch.equal(one, other)
+    assert torch.equal(preparation(rows), preparation(rows))
+    assert set(one.unique().tolist()) == {0.0, 1.0}
+
+
+def test_real_numbers_are_standardised_and_their_densities_are_of_the_data():
+    """Against the closed form of a Gaussian, at a mean that float32 could not hold."""
+    x = 1e6 + 3e-3 * torch.randn(500, 1, generator=seeded(1), dtype=torch.float64)
+    x = torch.cat([x, 40.0 * torch.randn(500, 1, generator=seeded(2), dtype=torch.float64)], 1)
+    preparation = prepare(OwnData(x, (2,), "real"), x)
+    z = preparation(x)
+    torch.testing.assert_close(z.mean(0), torch.zeros(2), rtol=0, atol=1e-4)
+    torch.testing.assert_close(z.std(0), torch.ones(2), rtol=1e-4, atol=0)
+    torch.testing.assert_close(preparation.undo(z.double()), x, rtol=1e-12, atol=1e-5)
+    log_prob = Gaussian(1.0).log_prob(z.double(), torch.zeros(500, 2)) - preparation.log_volume
+    exact = torch.distributions.Normal(x.mean(0), x.std(0)).log_prob(x).sum(1)
+    torch.testing.assert_close(log_prob, exact, rtol=0, atol=1e-4)
+
+
+def test_a_constant_dimension_has_no_density():
+    rows = torch.randn(20, 3, generator=seeded(0))
+    rows[:, 1] = 7.0
+    with pytest.raises(ValueError, match=r"^data: wanted numbers that vary.* dimension 1 of 3"):
+        prepare(OwnData(rows, (3,), "real"), rows)
+
+
+# --- showing ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("images", [GREY, COLOUR], ids=["grey", "colour"])
+def test_a_sheet_shows_each_image_in_its_place(images):
+    data = from_array(images[:5])
+    page = np.asarray(sheet(data.rows / 255, data.shape, 3))
+    assert page.shape[:2] == (2 * 5 + 2, 3 * 7 + 4)
+    for i in range(5):
+        top, left = i // 3 * 7, i % 3 * 9
+        assert np.array_equal(page[top : top + 5, left : left + 7], images[i])
+    assert (page[5:7] == 128).all()
+
+
+def test_a_sheet_is_no_wider_than_its_images():
+    assert sheet(torch.zeros(2, 35), (1, 5, 7), 8).size == (2 * 7 + 2, 5)
+    with pytest.raises(ValueError, match=r"^n_columns: wanted"):
+        sheet(torch.zeros(2, 35), (1, 5, 7), 0)
+
+
+def test_every_kind_has_a_likelihood():
+    assert set(own_data.LIKELIHOODS) == {"binary", "8-bit", "real"}

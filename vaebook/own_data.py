@@ -1,0 +1,367 @@
+"""Data of your own: from a folder of pictures or a file of numbers to rows that a model takes.
+
+::
+
+    examples = own_data.read("photos")             # a folder, an IDX file, .npy or .npz
+    train, validation, test = own_data.split(examples.rows)
+    preparation = own_data.prepare(examples, train)
+    preparation.likelihood                         # what the model's decoder should say
+    x = preparation(train)                         # rows as this likelihood takes them
+
+What the numbers are decides what may be said of them. Binary pixels have a Bernoulli distribution,
+grey levels of 8 bits a discrete one over 256 levels, and real numbers a density.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from jaxtyping import Float, Shaped
+from torch import Generator, Tensor
+
+from vaebook._checks import check_at_least, check_in, fail
+from vaebook.data import dynamic_binarization, fixed_binarization, read_idx
+from vaebook.likelihoods import Bernoulli, DiscretizedLogistic, Gaussian, Likelihood
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+PICTURES = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"))
+GREY_MODES, COLOUR_MODES = frozenset(("1", "L")), frozenset(("RGB", "P", "CMYK", "YCbCr"))
+LEAST_EXAMPLES = 20  # fewer leave no test set whose error can be told
+
+# The likelihoods of each kind of numbers, the usual one first.
+LIKELIHOODS = {
+    "binary": ("bernoulli",),
+    "8-bit": ("logistic", "bernoulli"),
+    "real": ("gaussian",),
+}
+
+
+@dataclass(frozen=True)
+class OwnData:
+    """Data as rows, and what a row was.
+
+    Attributes
+    ----------
+    rows
+        Shape (n, n_dimensions): uint8 if binary or of 8 bits, float32 or float64 if real.
+    shape
+        Of one example: (channels, height, width), or (n_dimensions,) if it is no image.
+    kind
+        ``"binary"``, ``"8-bit"`` or ``"real"``.
+    """
+
+    rows: Shaped[Tensor, "n dimensions"]
+    shape: tuple[int, ...]
+    kind: str
+
+    def __str__(self) -> str:
+        if len(self.shape) == 1:
+            what = f"rows of {self.shape[0]}"
+        else:
+            channels, height, width = self.shape
+            colour = {1: "", 3: "colour "}[channels]
+            what = f"{colour}images of {height} x {width}"
+        return f"{len(self.rows):,} {what} {self.kind} numbers"
+
+
+# --- reading ----------------------------------------------------------------------------------
+
+
+def read(path: str | os.PathLike[str]) -> OwnData:
+    """Read a folder of pictures or a file of numbers.
+
+    Parameters
+    ----------
+    path
+        A folder of pictures (with its subfolders, in the order of their names) of one size, all
+        grey or all colour; or an IDX file, plain or compressed; or a NumPy file, ``.npy``, or
+        ``.npz`` with one array.
+
+    Returns
+    -------
+    OwnData
+        The data.
+
+    Raises
+    ------
+    ValueError
+        If a picture or file cannot be read, or its numbers are not as :func:`from_array` wants.
+    FileNotFoundError
+        If there is nothing at `path`.
+    """
+    path = Path(path).expanduser()
+    if path.is_dir():
+        return from_array(_read_pictures(path), str(path))
+    if not path.is_file():
+        raise FileNotFoundError(f"path: wanted an existing folder or file, got {path}")
+    array = _read_numpy(path) if path.suffix in (".npy", ".npz") else read_idx(path)
+    return from_array(array, str(path))
+
+
+def from_array(array: np.ndarray, argument: str = "array") -> OwnData:
+    """Take an array's rows, and see what kind of numbers they hold.
+
+    Parameters
+    ----------
+    array
+        Shape (n, n_dimensions), (n, height, width), (n, height, width, channels) or (n, channels,
+        height, width) with 1 or 3 channels. Whole numbers lie between 0 and 255.
+    argument
+        What an error calls it.
+
+    Returns
+    -------
+    OwnData
+        Binary if all numbers are 0 or 1 (or, of whole ones, 0 or 255), of 8 bits if all are whole
+        by type, otherwise real.
+
+    Raises
+    ------
+    ValueError
+        If the shape or type is another one, or a number is not finite or lies out of range.
+    """
+    if array.dtype.kind not in "buif":
+        fail(argument, "numbers", f"type {array.dtype}")
+    if not 2 <= array.ndim <= 4 or array.size == 0:
+        fail(argument, "at least one example, as a row or an image", f"shape {array.shape}")
+    if array.ndim == 4:
+        array = _channels_first(array, argument)
+    shape = (1, *array.shape[1:]) if array.ndim == 3 else array.shape[1:]
+    array = array.reshape(len(array), -1)
+    low, high = array.min(), array.max()
+    if array.dtype.kind == "f":
+        if not np.isfinite([low, high]).all():
+            row = int(np.flatnonzero(~np.isfinite(array).all(1))[0])
+            fail(argument, "finite numbers", f"NaN or infinity in row {row}")
+    elif low < 0 or high > 255:
+        got = f"{array.dtype} from {low} to {high}"
+        fail(argument, "whole numbers from 0 to 255, or floats", got)
+    top = 255 if array.dtype.kind in "ui" and high > 1 else 1
+    if ((array == 0) | (array == top)).all():
+        kind, numbers = "binary", (array > 0).astype(np.uint8)
+    elif array.dtype.kind == "f":
+        kind, numbers = "real", array.astype(np.promote_types(array.dtype, np.float32))
+    else:
+        kind, numbers = "8-bit", array.astype(np.uint8)
+    return OwnData(torch.from_numpy(np.ascontiguousarray(numbers)), shape, kind)
+
+
+def _channels_first(array: np.ndarray, argument: str) -> np.ndarray:
+    if array.shape[3] in (1, 3):
+        return array.transpose(0, 3, 1, 2)
+    if array.shape[1] in (1, 3):
+        return array
+    return fail(argument, "images of 1 or 3 channels, first or last", f"shape {array.shape}")
+
+
+def _read_numpy(path: Path) -> np.ndarray:
+    try:
+        content = np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        fail(str(path), "a NumPy file of numbers", error)
+    if isinstance(content, np.ndarray):
+        return content
+    with content:
+        if len(content.files) != 1:
+            fail(str(path), "one array in it", f"{len(content.files)}: {content.files}")
+        return content[content.files[0]]
+
+
+def _read_pictures(folder: Path) -> np.ndarray:
+    paths = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in PICTURES]
+    if not paths:
+        fail(str(folder), f"pictures ({', '.join(sorted(PICTURES))}) in this folder", "none")
+    first = _read_picture(paths[0])
+    pictures = np.empty((len(paths), *first.shape), np.uint8)
+    for i, path in enumerate(paths):
+        picture = _read_picture(path)
+        if picture.shape != first.shape:
+            wanted = f"pictures of one size, all grey or all colour: {_form(first)}, as {paths[0]}"
+            fail(str(path), wanted, _form(picture))
+        pictures[i] = picture
+    return pictures
+
+
+def _form(picture: np.ndarray) -> str:
+    height, width = picture.shape[:2]
+    return f"{'grey' if picture.ndim == 2 else 'colour'} {height} x {width}"
+
+
+def _read_picture(path: Path) -> np.ndarray:
+    from PIL import Image  # takes longer to import than many a use of this module
+
+    wanted = "a picture of 8 bits, grey or colour, without transparency"
+    try:
+        with Image.open(path) as picture:
+            if picture.mode not in GREY_MODES | COLOUR_MODES:
+                fail(str(path), wanted, f"mode {picture.mode}")
+            return np.asarray(picture.convert("L" if picture.mode in GREY_MODES else "RGB"))
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        fail(str(path), wanted, error)
+
+
+# --- splitting and preparing ------------------------------------------------------------------
+
+
+def split(
+    rows: Shaped[Tensor, "n dimensions"],
+) -> tuple[Shaped[Tensor, "train dimensions"], ...]:
+    """Split into training, validation and test rows, always in the same way.
+
+    Parameters
+    ----------
+    rows
+        At least 20 examples.
+
+    Returns
+    -------
+    tuple of three Tensors
+        Training, validation and test. The last two are a tenth each, and at most 1,000.
+
+    Raises
+    ------
+    ValueError
+        If there are too few examples.
+    """
+    if len(rows) < LEAST_EXAMPLES:
+        fail("data", f"at least {LEAST_EXAMPLES} examples", len(rows))
+    n_held_out = min(len(rows) // 10, 1000)
+    order = torch.randperm(len(rows), generator=Generator().manual_seed(0))
+    test, validation, train = order.tensor_split([n_held_out, 2 * n_held_out])
+    return rows[train], rows[validation], rows[test]
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """The way from rows of :class:`OwnData` to what a likelihood takes, and back.
+
+    Called with rows alone, it does the same each time. As the argument ``transform`` of
+    :func:`vaebook.training.fit` it draws grey pixels for a Bernoulli likelihood anew each time.
+    Real numbers are better prepared once, before training.
+
+    Attributes
+    ----------
+    kind, likelihood
+        A kind of numbers, and the name of one of its `LIKELIHOODS`.
+    scaling
+        Mean and standard deviation of each dimension of real numbers, over the training rows.
+    """
+
+    kind: str
+    likelihood: str
+    scaling: Float[Tensor, "2 dimensions"] | None = None
+
+    def __call__(
+        self, rows: Shaped[Tensor, "n dimensions"], generator: Generator | None = None
+    ) -> Float[Tensor, "n dimensions"]:
+        """Prepare rows for the model."""
+        if self.scaling is not None:
+            mean, std = self.scaling  # in float64: a mean may be large beside its deviation
+            return ((rows - mean) / std).float()
+        if self.kind == "binary":
+            return rows.float()
+        if self.likelihood == "logistic":
+            return rows.float() / 255
+        if generator is None:
+            return fixed_binarization(rows, seed=0)
+        return dynamic_binarization(rows, generator)
+
+    def undo(self, x: Float[Tensor, "n dimensions"]) -> Float[Tensor, "n dimensions"]:
+        """Bring what a model drew to the units of the data."""
+        if self.scaling is not None:
+            mean, std = self.scaling
+            return x * std + mean
+        return x if self.kind == "binary" else x * 255
+
+    @property
+    def log_volume(self) -> float:
+        """What a log-density of prepared rows is greater by than that of the data, in nats."""
+        return 0.0 if self.scaling is None else float(self.scaling[1].log().sum())
+
+    def new_likelihood(self) -> Likelihood:
+        """Make the likelihood for a model of prepared rows."""
+        if self.likelihood == "gaussian":
+            return Gaussian(std=None)
+        return DiscretizedLogistic() if self.likelihood == "logistic" else Bernoulli()
+
+
+def prepare(
+    examples: OwnData, train: Shaped[Tensor, "n dimensions"], likelihood: str = "auto"
+) -> Preparation:
+    """Choose a likelihood by the kind of the numbers, and the scale by the training rows.
+
+    Parameters
+    ----------
+    examples
+        The data.
+    train
+        Its training rows.
+    likelihood
+        One of the `LIKELIHOODS` of this kind; ``"auto"`` for the first.
+
+    Returns
+    -------
+    Preparation
+        Real numbers are standardised, dimension by dimension.
+
+    Raises
+    ------
+    ValueError
+        If the likelihood does not suit the numbers, or a real dimension is constant.
+    """
+    usual = LIKELIHOODS[examples.kind]
+    check_in(f"likelihood (of {examples.kind} data)", likelihood, ("auto", *usual))
+    chosen = usual[0] if likelihood == "auto" else likelihood
+    if chosen != "gaussian":
+        return Preparation(examples.kind, chosen)
+    std, mean = torch.std_mean(train.double(), 0)
+    constant = torch.argwhere((train == train[0]).all(0))
+    if len(constant):
+        wanted = "numbers that vary: a constant has no density, so leave it out"
+        fail("data", wanted, f"constant dimension {int(constant[0])} of {len(std)}")
+    return Preparation(examples.kind, chosen, torch.stack([mean, std]))
+
+
+# --- showing ----------------------------------------------------------------------------------
+
+
+def sheet(
+    rows: Float[Tensor, "n dimensions"], shape: tuple[int, ...], n_columns: int = 8
+) -> Image.Image:
+    """Lay images out side by side on one sheet.
+
+    Parameters
+    ----------
+    rows
+        Images as rows, 0 (black) to 1 (white); clipped.
+    shape
+        Of one: (channels, height, width) with 1 or 3 channels.
+    n_columns
+        Images in a line.
+
+    Returns
+    -------
+    PIL.Image.Image
+        With a line of two grey pixels between images.
+    """
+    from PIL import Image
+
+    check_at_least("n_columns", n_columns, 1)
+    channels, height, width = shape
+    n_columns = min(n_columns, len(rows))
+    n_lines = -(-len(rows) // n_columns)
+    cell = (height + 2, width + 2)
+    page = np.full((n_lines * cell[0] - 2, n_columns * cell[1] - 2, channels), 128, np.uint8)
+    images = (rows.clamp(0, 1) * 255).round().byte().view(-1, *shape).permute(0, 2, 3, 1).cpu()
+    for i, image in enumerate(images.numpy()):
+        top, left = i // n_columns * cell[0], i % n_columns * cell[1]
+        page[top : top + height, left : left + width] = image
+    return Image.fromarray(page[..., 0] if channels == 1 else page)
