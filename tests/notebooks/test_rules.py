@@ -296,7 +296,9 @@ class TestSet(ast.NodeVisitor):
             for target, value in zip(targets.elts, parts.elts, strict=True):
                 self.bind(target, value)
         elif isinstance(targets, ast.Tuple) and called(values) == "load":
-            self.names.add(targets.elts[2].id)  # train, validation, test = load()
+            self.names |= {
+                target.id for target in targets.elts[2:]
+            }  # train, validation, test = load()
         else:
             self.bind(targets, values)
 
