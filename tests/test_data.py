@@ -67,7 +67,8 @@ def no_package_files(tmp_path, monkeypatch):
 
 
 def test_mnist_is_the_published_set(cache):
-    train, test = data.load()
+    digits = data.load()
+    train, test = digits.train_and_validation, digits.test
     assert train.images.shape == (60000, 28, 28)
     assert test.images.shape == (10000, 28, 28)
     # Class sizes as published with the set; the files themselves are checked by SHA-256.
@@ -79,6 +80,37 @@ def test_mnist_is_the_published_set(cache):
     ]
     assert train.images.mean() / 255 == pytest.approx(0.1307, abs=5e-5)  # the usual constants
     assert train.images.std() / 255 == pytest.approx(0.3081, abs=5e-5)
+
+
+def test_validation_is_every_sixth_digit_of_the_training_files(cache):
+    digits = data.load()
+    both = digits.train_and_validation
+    assert [len(part) for part in digits] == [50000, 10000, 10000]
+    assert np.array_equal(digits.validation.images, both.images[5::6])
+    assert np.array_equal(digits.validation.labels, both.labels[5::6])
+    rest = np.delete(np.arange(60000), np.s_[5::6])
+    assert np.array_equal(digits.train.images, both.images[rest])
+    assert np.array_equal(digits.train.labels, both.labels[rest])
+
+
+@pytest.mark.parametrize("n", [0, 1, 5, 6, 7, 12])
+def test_a_folder_of_any_size_is_split(tmp_path, n):
+    arrays = write_folder(tmp_path, n_train=n)
+    images = data.load(folder=tmp_path)
+    assert len(images.validation) == n // 6
+    assert len(images.train) == n - n // 6
+    both = images.train_and_validation
+    assert np.array_equal(both.images, arrays["train-images-idx3-ubyte"])
+    assert np.array_equal(both.labels, arrays["train-labels-idx1-ubyte"])
+
+
+def test_training_files_sorted_by_class_lose_no_class(tmp_path):
+    write_folder(tmp_path, n_train=60)
+    labels = np.repeat(np.arange(10, dtype=np.uint8), 6)
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx_bytes(labels))
+    train, validation, _ = data.load(folder=tmp_path)
+    assert np.bincount(train.labels).tolist() == [5] * 10
+    assert np.bincount(validation.labels).tolist() == [1] * 10
 
 
 def test_mnist_second_load_reads_the_cache(cache, no_package_files, monkeypatch):
@@ -113,7 +145,7 @@ def test_unusable_cache_folder_is_no_error(tmp_path, monkeypatch):
     obstacle = tmp_path / "file"
     obstacle.write_text("not a folder")
     monkeypatch.setenv("VAEBOOK_CACHE", str(obstacle / "cache"))
-    assert len(data.load().train) == 60000
+    assert len(data.load().train) == 50000
 
 
 def test_cache_that_fails_while_writing_leaves_nothing(cache, monkeypatch):
@@ -141,7 +173,7 @@ def test_two_processes_at_once(cache):
     ]
     answers = [process.communicate(timeout=120)[0].strip() for process in running]
     assert [process.returncode for process in running] == [0, 0]
-    train, test = data.load()
+    train, _, test = data.load()
     expected = hashlib.sha256(train.images.tobytes() + test.images.tobytes()).hexdigest()
     assert answers == [expected, expected]
     # Nothing but the four whole files is left behind.
@@ -362,7 +394,8 @@ def test_missing_idx_file(tmp_path):
 @pytest.mark.parametrize("ending", sorted(COMPRESS))
 def test_load_folder(tmp_path, ending, dotted):
     arrays = write_folder(tmp_path, ending, dotted)
-    train, test = data.load(folder=str(tmp_path))
+    loaded = data.load(folder=str(tmp_path))
+    train, test = loaded.train_and_validation, loaded.test
     assert np.array_equal(train.images, arrays["train-images-idx3-ubyte"])
     assert np.array_equal(train.labels, arrays["train-labels-idx1-ubyte"])
     assert np.array_equal(test.images, arrays["t10k-images-idx3-ubyte"])
@@ -426,8 +459,9 @@ def server(tmp_path, monkeypatch):
 
 def test_download_once(cache, server):
     _, arrays, requests = server
-    train, test = data.load("kmnist")
-    assert np.array_equal(train.images, arrays["train-images-idx3-ubyte"])
+    _, _, test = loaded = data.load("kmnist")
+    train_images = loaded.train_and_validation.images
+    assert np.array_equal(train_images, arrays["train-images-idx3-ubyte"])
     assert np.array_equal(test.labels, arrays["t10k-labels-idx1-ubyte"])
     assert len(requests) == 4
     data.load("kmnist")
@@ -438,8 +472,8 @@ def test_damaged_download_is_fetched_again(cache, server):
     _, arrays, requests = server
     data.load("kmnist")
     (cache / "kmnist" / "train-images-idx3-ubyte.gz").write_bytes(b"damaged")
-    train, _ = data.load("kmnist")
-    assert np.array_equal(train.images, arrays["train-images-idx3-ubyte"])
+    train_images = data.load("kmnist").train_and_validation.images
+    assert np.array_equal(train_images, arrays["train-images-idx3-ubyte"])
     assert len(requests) == 5
 
 

@@ -112,7 +112,7 @@ def main() -> None:
     model = vae.mlp_vae(n_latents=20, hidden=(400,))
     training.fit(
         model,
-        images.train.pixels(),
+        images.train_and_validation.pixels(),
         vae.elbo_objective,
         transform=data.dynamic_binarization,
         epochs=20,

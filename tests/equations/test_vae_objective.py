@@ -190,6 +190,57 @@ def test_weights_are_constant_at_the_exact_posterior() -> None:
     )
 
 
+POSTERIOR = tensor([[1.0, 0.6], [0.6, 1.0]])
+
+
+def squared_weights(proposal: Tensor) -> float:
+    """The printed formula, line by line."""
+    precision = torch.linalg.inv(POSTERIOR)
+    rest = 2 * precision - torch.linalg.inv(proposal)
+    if torch.linalg.eigvalsh(rest)[0] <= 0:
+        return math.inf
+    return float(torch.det(proposal).sqrt() / (torch.det(POSTERIOR) * torch.det(rest).sqrt()))
+
+
+def squared_weights_on_square(proposal: Tensor, limit: float) -> float:
+    """Posterior squared over q, summed over a square grid."""
+    axis = torch.linspace(-limit, limit, 1201, dtype=F64)
+    z = torch.cartesian_prod(axis, axis)
+    zero = torch.zeros(2, dtype=F64)
+    p, q = (
+        torch.distributions.MultivariateNormal(zero, covariance).log_prob(z)
+        for covariance in (POSTERIOR, proposal)
+    )
+    return float((2 * p - q).exp().sum() * (axis[1] - axis[0]) ** 2)
+
+
+@pytest.mark.equation("eq-gaussian-weights", tolerance="1e-9; effective sample size 2 %")
+@pytest.mark.parametrize("variances", [(1.3, 1.3), (1.6, 1.6), (3.0, 0.9)])
+def test_squared_weights_of_a_gaussian_proposal(variances: tuple[float, float]) -> None:
+    """A sum over a grid, and the effective sample size of real weights."""
+    proposal = tensor(variances).diag()
+    formula = squared_weights(proposal)
+    assert math.isclose(squared_weights_on_square(proposal, 30.0), formula, rel_tol=1e-9)
+    zero = torch.zeros(2, dtype=F64)
+    p, q = (
+        torch.distributions.MultivariateNormal(zero, covariance)
+        for covariance in (POSTERIOR, proposal)
+    )
+    z = torch.randn(400_000, 2, generator=seeded(1), dtype=F64) * tensor(variances).sqrt()
+    ess = effective_sample_size(p.log_prob(z) - q.log_prob(z))
+    assert math.isclose(len(z) / ess.item(), formula, rel_tol=0.02)
+
+
+@pytest.mark.equation("eq-gaussian-weights", tolerance="divergence")
+@pytest.mark.parametrize("variance", [0.8, 0.7])
+def test_squared_weights_of_a_proposal_that_is_narrow_somewhere(variance: float) -> None:
+    """Sums over wider and wider squares, which do not converge, at the border and beyond it."""
+    proposal = tensor([variance, variance]).diag()
+    assert squared_weights(proposal) == math.inf
+    sums = [squared_weights_on_square(proposal, limit) for limit in (6.0, 12.0, 24.0)]
+    assert sums[2] > 1.8 * sums[1] > 1.8 * 1.8 * sums[0]
+
+
 @pytest.mark.equation("eq-dropped-weight", tolerance="1e-10")
 def test_without_the_weight_the_average_is_too_high() -> None:
     """Quadrature of each of the three expressions."""

@@ -258,6 +258,108 @@ def cells_are_short(notebook):
             warnings.warn(f"cell {number} has {len(lines)} lines of code", stacklevel=2)
 
 
+# --- the test set -----------------------------------------------------------------------------
+
+
+class TestSet(ast.NodeVisitor):
+    """Follows what comes from the test part of a data set, to where something is chosen by it."""
+
+    __test__ = False
+
+    def __init__(self):
+        self.names = set()  # names whose values depend on test data
+        self.misuses = []
+
+    def touches(self, node):
+        """Tell whether an expression, or the body of a function, depends on test data."""
+        return any(
+            (isinstance(part, ast.Name) and part.id in self.names)
+            or (isinstance(part, ast.Attribute) and part.attr == "test")
+            for part in ast.walk(node)
+        )
+
+    def bind(self, target, value):
+        """Note what an assignment makes of its names; of a mixed value the name tells the part."""
+        mixed = any("train" in str(getattr(part, "id", "")) for part in ast.walk(value))
+        for part in ast.walk(target):
+            name = getattr(getattr(part, "value", part), "id", "")  # of scores, too, in scores[0]
+            if self.touches(value) and (not mixed or "test" in name):
+                self.names.add(name)
+            elif isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store):
+                self.names.discard(name)
+
+    def visit_Assign(self, node):
+        self.visit(node.value)
+        targets, values = node.targets[0], node.value
+        parts = values.generators[0].iter if isinstance(values, ast.GeneratorExp) else values
+        if isinstance(targets, ast.Tuple) and isinstance(parts, ast.Tuple):
+            for target, value in zip(targets.elts, parts.elts, strict=True):
+                self.bind(target, value)
+        elif isinstance(targets, ast.Tuple) and called(values) == "load":
+            self.names |= {
+                target.id for target in targets.elts[2:]
+            }  # train, validation, test = load()
+        else:
+            self.bind(targets, values)
+
+    def visit_For(self, node):
+        self.bind(node.target, node.iter)
+        self.generic_visit(node)
+
+    def visit_FunctionDef(self, node):
+        self.generic_visit(node)
+        if self.touches(node):
+            self.names.add(node.name)
+
+    def visit_Call(self, node):
+        name = called(node)
+        options = {keyword.arg: keyword.value for keyword in node.keywords}
+        given = [*node.args, *options.values()]
+        if name in ("fit", "fit_predict", "fit_transform") and any(map(self.touches, given)):
+            self.misuses.append("trains on test data, or validates by them")
+        picks = name in ("min", "max", "sorted") and "key" in options
+        picks |= name == "index" and any(called(value) in ("min", "max") for value in given)
+        if picks and any(map(self.touches, given)):
+            self.misuses.append("picks the best by test data")
+        self.generic_visit(node)
+
+
+def called(node):
+    """Name of the function or method that an expression calls, if it is a call."""
+    function = getattr(node, "func", None)
+    return getattr(function, "attr", getattr(function, "id", None))
+
+
+SAYS_SO = "test-digits"  # a cell so tagged only looks; its text says so
+
+
+@rule
+def the_test_set_chooses_nothing(notebook):
+    followed = TestSet()
+    for number, cell in code_cells(notebook):
+        if not cell.source.startswith("%"):
+            followed.visit(ast.parse(cell.source))
+        for misuse in followed.misuses:
+            if SAYS_SO not in tags(cell):
+                yield number, f"{misuse}: use the validation part of the data"
+        followed.misuses.clear()
+
+
+CHOOSES = re.compile(r"\bvalidation(=|, test\b)")
+LOOKS = re.compile(r"\b(x_)?test\b")
+
+
+@rule
+def a_chapter_that_chooses_says_where_it_looks_at_the_test_set(notebook):
+    if not any(CHOOSES.search(cell.source) for _, cell in code_cells(notebook)):
+        return
+    for number, cell in code_cells(notebook):
+        code = re.sub(r"[\"'].*?[\"']|#.*", "", cell.source)
+        looks = LOOKS.search(re.sub(r"^train, validation, test = .*", "", code, flags=re.M))
+        if looks and SAYS_SO not in tags(cell):
+            yield number, f"tag it {SAYS_SO}: it looks at the test part, '{looks[0]}'"
+
+
 # --- the tests --------------------------------------------------------------------------------
 
 
@@ -392,7 +494,53 @@ BREAKS = {
     "idle solution": (remove(5), "a solution without a code cell"),
     "import wall": (change(1, source="import a\n" * 7), "7 imports"),
     "long": (change(1, source="a = 1\n" * 21), "21 lines of code"),
+    "validated by test": (
+        change(1, source="x = digits.test.pixels()\nfit(m, y, validation=x[:9])"),
+        "trains on test data, or validates by them",
+    ),
+    "validated by the third part": (
+        change(1, source="train, validation, test = load()\nfit(m, y, validation=test.pixels())"),
+        "trains on test data, or validates by them",
+    ),
+    "fitted to test": (
+        change(1, source="x = load().test.floats()\nKMeans(3).fit(x)"),
+        "trains on test data, or validates by them",
+    ),
+    "chosen by test": (
+        change(
+            1,
+            source="def score(m):\n    return m.elbo(d.test.floats())\n\n"
+            "costs = {m: score(m) for m in models}\nbest = min(costs, key=costs.get)",
+        ),
+        "picks the best by test data",
+    ),
+    "chosen by index": (
+        change(
+            1,
+            source="costs = []\nfor m in ms:\n    costs.append(1)\n"
+            "costs = [m(d.test) for m in ms]\nms[costs.index(min(costs))]",
+        ),
+        "picks the best by test data",
+    ),
+    "a look unsaid": (
+        change(1, source="fit(m, x, validation=x)\nm.elbo(x_test)"),
+        "tag it test-digits: it looks at the test part, 'x_test'",
+    ),
 }
+
+
+def test_what_test_data_may_do():
+    """To be measured, and to lose the name to something else, is no misuse."""
+    notebook = good_chapter()
+    notebook.cells[1].source = (
+        "digits = load()\n"
+        "train, x_test = digits.train.floats(), digits.test.floats()\n"
+        "KMeans(3).fit(train)\n"
+        "cost = min(model.elbo(x_test).mean(), 0)\n"
+        "x_test = train[:10]\n"
+        "fit(model, x_test)"
+    )
+    assert problems_of(notebook) == []
 
 
 def problems_of(notebook):
