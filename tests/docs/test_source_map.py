@@ -54,7 +54,7 @@ def test_every_section_is_mapped_in_order():
     assert [row[0].removeprefix("§") for row in rows("Sections") if row[0]] == SECTIONS
 
 
-@pytest.mark.parametrize("heading", ["Sections", "Formulas", "Corrections"])
+@pytest.mark.parametrize("heading", ["Sections", "Formulas", "Corrections", "Claims"])
 def test_every_row_leads_into_the_book(heading):
     for row in rows(heading):
         assert "{eq}`" in row[-1] or "{chapter}`" in row[-1] or row[-1].startswith("There"), row

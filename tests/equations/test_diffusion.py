@@ -244,6 +244,18 @@ def test_the_best_guess_for_gaussian_data() -> None:
         torch.testing.assert_close(model.predict_noise(x_t, t), exact, atol=1e-12, rtol=0)
 
 
+@pytest.mark.equation("eq-gaussian-noise-error", tolerance="4.5 standard errors")
+@pytest.mark.parametrize("t", [1, 10, 25])
+def test_the_error_of_the_best_guess(t: int) -> None:
+    """The squared error of the package's predictor on 200,000 noisy data."""
+    model, noise = exact_model(linear_schedule(25)), normal(200_000, 2, seed=7)
+    x = FullGaussian(MEAN, COVARIANCE).sample(200_000, seeded(8))
+    squared = (model.predict_noise(model.q_sample(x, t, noise), t) - noise).square().sum(1)
+    kept, spread = model.signal_shares[t - 1], torch.linalg.eigvalsh(COVARIANCE)
+    mean, error = monte_carlo(squared)
+    assert (mean - (kept * spread / (kept * spread + 1 - kept)).sum()).abs() < 4.5 * error
+
+
 @pytest.mark.equation(
     "eq-posterior-variance-gap", tolerance="1e-5; 1 % for small steps; 0.03 nats for the gap"
 )

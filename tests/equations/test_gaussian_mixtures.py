@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -332,3 +333,60 @@ def test_error_of_the_sampled_mixture(n: int) -> None:
     exact = (stats.norm.pdf(0, 0, wide) - pairs) / n
     standard_error = errors.std(ddof=1) / math.sqrt(len(errors))
     assert abs(errors.mean() - exact) < 4 * standard_error + 1e-6
+
+
+# --- any density ------------------------------------------------------------------------------
+
+# Densities on the line, and what SciPy says of a draw of each plus Gaussian noise of size sigma.
+BLURRED: dict[str, tuple[Any, Callable[[Array, float], Array]]] = {
+    "uniform": (
+        stats.uniform(),
+        lambda x, sigma: stats.norm.cdf(x / sigma) - stats.norm.cdf((x - 1) / sigma),
+    ),
+    "exponential": (
+        stats.expon(),
+        lambda x, sigma: stats.exponnorm(1 / sigma, scale=sigma).pdf(x),
+    ),
+    "normal": (stats.norm(), lambda x, sigma: stats.norm(scale=math.hypot(1, sigma)).pdf(x)),
+}
+LINE = np.linspace(-6, 14, 20_001)
+
+
+def l1(p: Array, q: Array) -> float:
+    """Integral of the absolute difference of two densities on the line."""
+    return float(np.trapezoid(abs(p - q), LINE))
+
+
+@pytest.mark.equation("eq-mixtures-dense", tolerance="5e-3")
+@pytest.mark.parametrize("name", BLURRED)
+def test_mixtures_come_close_to_a_density(name: str) -> None:
+    """SciPy's density of a draw plus noise, for many components; then its distance, down to 0."""
+    target, blur = BLURRED[name]
+    for sigma in (0.3, 0.1):
+        limit, distances = l1(blur(LINE, sigma), target.pdf(LINE)), []
+        for n in (5, 50, 1000):
+            centres = target.ppf((np.arange(n) + 0.5) / n)[:, None]
+            factors = precision_cholesky(np.full((n, 1, 1), sigma**2))
+            parts = (
+                np.exp(log_joint(x, np.full(n, 1 / n), centres, factors)).sum(1)
+                for x in np.array_split(LINE[:, None], 20)
+            )
+            distances.append(l1(np.concatenate(list(parts)), target.pdf(LINE)))
+        off = [abs(distance - limit) for distance in distances]
+        assert off == sorted(off, reverse=True)
+        assert distances[-1] == pytest.approx(limit, abs=5e-3)
+    falling = [l1(blur(LINE, sigma), target.pdf(LINE)) for sigma in (0.3, 0.1, 0.03, 0.01)]
+    assert falling == sorted(falling, reverse=True)
+    assert falling[-1] < 0.02
+
+
+@pytest.mark.equation("eq-blurred-edge", tolerance="1e-4")
+@pytest.mark.parametrize("sigma", [0.02, 0.1, 0.5, 2.0])
+def test_a_blurred_edge(sigma: float) -> None:
+    """Quadrature of the absolute difference from SciPy's density of a draw plus noise."""
+    x = np.linspace(-12, 13, 500_001)
+    blurred = BLURRED["uniform"][1](x, sigma)
+    exact = np.trapezoid(abs(blurred - stats.uniform().pdf(x)), x)
+    normal = stats.norm
+    printed = 4 * sigma * (normal.pdf(0) - normal.pdf(1 / sigma) + normal.cdf(-1 / sigma) / sigma)
+    assert printed == pytest.approx(exact, abs=1e-4)

@@ -15,6 +15,7 @@ from tests.common import F64, normals, seeded
 from vaebook.autoencoder import mlp_autoencoder
 from vaebook.gaussian import LinearGaussian, kl_full, log_normal
 from vaebook.likelihoods import Bernoulli, Gaussian
+from vaebook.networks import interpolate
 from vaebook.vae import VAE, mlp_vae
 
 WORLD = LinearGaussian(normals(5, 2), normals(5, seed=1), 0.4)
@@ -211,3 +212,20 @@ def test_length_of_a_path(kind: str) -> None:
         assert lengths[-1] >= float((path[-1] - path[0]).norm()) - 1e-12
     assert lengths == sorted(lengths)
     assert lengths[-1] == pytest.approx(length, rel=1e-5)
+
+
+@pytest.mark.equation("eq-line-and-arc", tolerance="4.5 standard errors")
+def test_an_arc_keeps_the_distribution_and_a_line_does_not() -> None:
+    """Second moments of 100,000 pairs, on the package's line and on the arc, and a KS test."""
+    start, stop = normals(100_000, 3, seed=11), normals(100_000, 3, seed=12)
+    lines = interpolate(lambda z: z, lambda z: z, start, stop, 5)
+    for s, on_line in zip((0.0, 0.25, 0.5, 0.75, 1.0), lines.unbind(1), strict=True):
+        angle = math.pi / 2 * s
+        on_arc = math.cos(angle) * start + math.sin(angle) * stop
+        for points, variance in ((on_line, (1 - s) ** 2 + s**2), (on_arc, 1.0)):
+            products = points[:, :, None] * points[:, None, :]
+            error = products.std(0) / math.sqrt(len(points))
+            off = products.mean(0) - variance * torch.eye(3, dtype=F64)
+            assert (off.abs() < 4.5 * error).all()
+            scaled = (points / math.sqrt(variance)).flatten().numpy()
+            assert stats.kstest(scaled, "norm").pvalue > 1e-5
