@@ -128,3 +128,44 @@ def test_bad_questions():
         net.log_prob({"a": "heads"})
     with pytest.raises(ValueError, match="n_samples: wanted an integer of at least 1"):
         net.sample(0)
+
+
+def test_fit_counts_within_each_combination_of_parents():
+    data = network().sample(500, random_state=1)
+    fitted = BayesianNetwork.fit(data, PARENTS, alpha=0.5)
+    for rain, sprinkler in itertools.product((True, False), repeat=2):
+        among = [d for d in data if (d["rain"], d["sprinkler"]) == (rain, sprinkler)]
+        wet = sum(d["grass"] == "wet" for d in among)
+        expected = (wet + 0.5) / (len(among) + 1)
+        assert fitted.tables["grass"][sprinkler, rain]["wet"] == pytest.approx(expected, abs=1e-15)
+
+
+def test_fit_finds_the_tables_that_made_the_data():
+    fitted = BayesianNetwork.fit(network().sample(20_000, random_state=0), PARENTS, alpha=1.0)
+    exact = network()
+    for name in ("rain", "sprinkler"):
+        share, error = fitted.query(name)[True], 4.5 * math.sqrt(0.25 / 20_000)
+        assert share == pytest.approx(exact.query(name)[True], abs=error)
+
+
+def test_without_smoothing_every_combination_of_parents_must_occur():
+    data = [{"a": True, "b": True, "c": 1}, {"a": False, "b": False, "c": 2}]
+    with pytest.raises(ValueError, match="alpha: wanted more than 0"):
+        BayesianNetwork.fit(data, {"c": ["a", "b"]})
+    smoothed = BayesianNetwork.fit(data, {"c": ["a", "b"]}, alpha=1.0)
+    assert smoothed.tables["c"][True, False] == {1: 0.5, 2: 0.5}
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "message"),
+    [
+        ([], {}, r"len\(data\): wanted an integer of at least 1"),
+        ([{"a": 1}, {"b": 1}], {}, "data: wanted values of"),
+        ([{"a": 1}], {"parents": {"a": ["z"]}}, "parents: wanted variables with a table"),
+        ([{"a": 1}], {"alpha": -1.0}, "alpha: wanted a finite number"),
+        ([{"a": 1}], {"alpha": math.nan}, "alpha: wanted a finite number"),
+    ],
+)
+def test_fit_refuses(data, options, message):
+    with pytest.raises(ValueError, match=message):
+        BayesianNetwork.fit(data, **options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 
@@ -65,15 +66,69 @@ class BayesianNetwork:
         self, tables: Mapping[str, Table], parents: Mapping[str, Sequence[str]] | None = None
     ) -> None:
         self.parents = {name: tuple((parents or {}).get(name, ())) for name in tables}
-        for name in (*(parents or ()), *itertools.chain(*self.parents.values())):
-            if name not in tables:
-                fail("parents", f"variables with a table, one of {list(tables)}", repr(name))
+        _check_parents(parents or {}, list(tables))
         try:
             self.variables = list(TopologicalSorter(self.parents).static_order())
         except CycleError as error:
             fail("parents", "a graph without cycles", " → ".join(reversed(error.args[1])))
         self.values = {name: tuple(next(iter(tables[name].values()), ())) for name in tables}
         self.tables = {name: self._check_table(name, tables[name]) for name in tables}
+
+    @classmethod
+    def fit(
+        cls,
+        data: Sequence[Mapping[str, Value]],
+        parents: Mapping[str, Sequence[str]] | None = None,
+        alpha: float = 0.0,
+    ) -> BayesianNetwork:
+        r"""Estimate the tables of a given graph from complete data, by shares.
+
+        Equation ``eq-bayesian-network-mle`` of the book: among the data with the parents' values
+        :math:`u`, the share of each value :math:`v`, :math:`(n_{uv} + \alpha) / (n_u + \alpha V)`.
+
+        Parameters
+        ----------
+        data
+            A value for each variable in each datum, as `sample` returns them. The values of a
+            variable are those that occur.
+        parents
+            The graph, as in the constructor.
+        alpha
+            Added to each count. With 0 the tables have the maximum likelihood.
+
+        Returns
+        -------
+        BayesianNetwork
+
+        Raises
+        ------
+        ValueError
+            If there are no data or their variables differ; if `alpha` is negative, or zero while
+            some combination of parents' values never occurs.
+
+        Examples
+        --------
+        >>> days = [{"rain": True, "wet": True}] * 3 + [{"rain": False, "wet": False}]
+        >>> BayesianNetwork.fit(days, {"wet": ["rain"]}).query("rain")
+        {True: 0.75, False: 0.25}
+        """
+        check_at_least("len(data)", len(data), 1)
+        names = list(data[0])
+        if odd := [row for row in data if set(row) != set(names)]:
+            fail("data", f"values of {names} in each datum", list(odd[0]))
+        if not 0 <= alpha < math.inf:
+            fail("alpha", "a finite number, zero or larger", alpha)
+        graph = {name: tuple((parents or {}).get(name, ())) for name in names}
+        _check_parents(parents or {}, names)
+        values = {name: tuple(dict.fromkeys(row[name] for row in data)) for name in names}
+        tables: dict[str, Table] = {}
+        for name, above in graph.items():
+            counts = Counter((tuple(row[parent] for parent in above), row[name]) for row in data)
+            tables[name] = {
+                given: _shares({value: counts[given, value] + alpha for value in values[name]})
+                for given in itertools.product(*(values[parent] for parent in above))
+            }
+        return cls(tables, parents)
 
     def _check_table(self, name: str, table: Table) -> Table:
         argument = f"tables[{name!r}]"
@@ -200,3 +255,16 @@ class BayesianNetwork:
                 fail(argument, f"names out of {self.variables}", repr(name))
             if value not in self.values[name]:
                 fail(argument, f"one of {self.values[name]} for {name!r}", repr(value))
+
+
+def _check_parents(parents: Mapping[str, Sequence[str]], variables: Sequence[str]) -> None:
+    for name in (*parents, *itertools.chain(*parents.values())):
+        if name not in variables:
+            fail("parents", f"variables with a table, one of {list(variables)}", repr(name))
+
+
+def _shares(counts: Mapping[Value, float]) -> dict[Value, float]:
+    total = sum(counts.values())
+    if total == 0:
+        fail("alpha", "more than 0: some values of parents never occur together in the data", 0)
+    return {value: count / total for value, count in counts.items()}

@@ -16,9 +16,9 @@ BAD_TESTS = {
         '@pytest.mark.equation("eq-none", tolerance="1")\ndef test_x():\n    """A. B."""',
         "test_x is bound to eq-none, which no page has",
     ),
-    "definition": (
-        '@pytest.mark.equation("def-a", tolerance="1")\ndef test_x():\n    """A. B."""',
-        "test_x is bound to def-a, a definition",
+    "unknown definition": (
+        '@pytest.mark.equation("def-none", tolerance="1")\ndef test_x():\n    """A. B."""',
+        "test_x is bound to def-none, which no page has",
     ),
     "no docstring": (
         '@pytest.mark.equation("eq-sum", tolerance="1")\ndef test_x():\n    pass',
@@ -77,6 +77,19 @@ def test_the_page_shows_a_mark_beside_the_statement_only(book):
     page = book.page("chapter.html")
     assert page.count("✓ checked") == 1
     assert 'href="equations.html#check-eq-sum"' in page
+
+
+def test_a_definition_that_the_code_implements_has_a_mark_too(book):
+    book.write(
+        "tests/test_definition.py",
+        'import pytest\n\n@pytest.mark.equation("def-a", tolerance="1e-9")\n'
+        'def test_a():\n    """Another library."""\n',
+    )
+    assert book.build() == ""
+    assert book.page("chapter.html").count("✓ checked") == 2
+    entry = book.page("equations.html").partition("check-def-a")[2]
+    assert "definition" in entry
+    assert "Another library." in entry
 
 
 def test_the_index_shows_what_checks_each_equation_in_reading_order(book):

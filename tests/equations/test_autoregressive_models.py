@@ -177,3 +177,79 @@ def test_averaged_log_odds_are_no_distribution() -> None:
     averaged = torch.distributions.Bernoulli(logits=logits).log_prob(ALL).sum(-1).exp()
     assert mixture.sum().item() == pytest.approx(1, abs=1e-12)
     assert abs(averaged.sum().item() - 1) > 0.01
+
+
+# --- a sequence of letters ----------------------------------------------------------------------
+
+
+@pytest.mark.equation("eq-letter-bits", tolerance="1e-12")
+def test_a_letter_is_a_product_of_bits() -> None:
+    """Whole letters by enumeration: ratios of marginals, which add up to one over the alphabet."""
+    model = PixelRNN(3, 2, 5, (7,)).double()  # words of three letters of two bits
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, generator=seeded(5))
+    with torch.no_grad():
+        joint = model.log_prob(ALL).exp()
+        of_letters = model.log_conditionals(ALL).view(-1, 3, 2).sum(-1).exp()
+    for t in range(3):
+        before, upto = list(range(2 * t)), list(range(2 * t + 2))
+        printed = marginal(joint, ALL, upto) / marginal(joint, ALL, before)
+        assert of_letters[:, t].numpy() == pytest.approx(printed.numpy(), rel=1e-12)
+    first = {tuple(x[:2].tolist()): p for x, p in zip(ALL, of_letters[:, 0], strict=True)}
+    assert float(sum(first.values())) == pytest.approx(1, abs=1e-12)
+
+
+# --- what the definitions define ----------------------------------------------------------------
+
+
+@pytest.mark.equation("def-autoregressive-model", tolerance="1e-12")
+def test_log_odds_are_read_as_probabilities() -> None:
+    """The printed logistic function at the logits, and the share of ratios of marginals."""
+    for model in models():
+        with torch.no_grad():
+            joint, logits = model.log_prob(ALL).exp(), model.logits(ALL)
+        for i, pixel in enumerate(model.ordering.tolist()):
+            before = model.ordering[:i].tolist()
+            lit = ALL.clone()
+            lit[:, pixel] = 1
+            exact = marginal(joint, lit, [*before, pixel]) / marginal(joint, ALL, before)
+            printed = 1 / (1 + (-logits[:, pixel]).exp())
+            assert printed.numpy() == pytest.approx(exact.numpy(), abs=1e-12)
+
+
+@pytest.mark.equation("def-made-masks", tolerance="exact")
+def test_weights_are_kept_where_the_degree_does_not_fall() -> None:
+    """The degrees as printed, counted from one, and each weight of each layer."""
+    network = MADE(D, (9, 14)).network
+    inputs, outputs = list(range(1, D + 1)), list(range(D))
+    assert network.degrees[0].tolist() == inputs
+    assert network.degrees[-1].tolist() == outputs
+    for hidden in network.degrees[1:-1]:
+        assert set(hidden.tolist()) == set(range(1, D))
+    for layer, below, above in zip(
+        network.layers, network.degrees[:-1], network.degrees[1:], strict=True
+    ):
+        weight = layer.masked_weight()
+        for (u, m_u), (v, m_v) in product(enumerate(above.tolist()), enumerate(below.tolist())):
+            assert bool(weight[u, v] != 0) == (m_v <= m_u)
+
+
+@pytest.mark.equation("def-row-model", tolerance="1e-12")
+def test_the_row_model_row_by_row() -> None:
+    """The gates of the recurrent unit written out, one row after the other."""
+    model = PixelRNN(3, 2, 4, (5,)).double()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, generator=seeded(6))
+    gru, x = model.recurrent, ALL[37].view(3, 2)
+    h, above = torch.zeros(4, dtype=F64), torch.zeros(2, dtype=F64)
+    with torch.no_grad():
+        logits = model.logits(ALL[37:38]).view(3, 2)
+        for r in range(3):
+            read = gru.weight_ih_l0 @ (above + model.position[r]) + gru.bias_ih_l0
+            kept = gru.weight_hh_l0 @ h + gru.bias_hh_l0
+            reset = torch.sigmoid(read[:4] + kept[:4])
+            keep = torch.sigmoid(read[4:8] + kept[4:8])
+            h = (1 - keep) * torch.tanh(read[8:] + reset * kept[8:]) + keep * h
+            printed = model.within_row(x[r : r + 1], h[None])[0]
+            assert logits[r].numpy() == pytest.approx(printed.numpy(), abs=1e-12)
+            above = x[r]

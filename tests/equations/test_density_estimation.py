@@ -12,10 +12,13 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 
 from tests.common import F64, tensor
+from vaebook.autoregressive import MADE, PixelRNN
 from vaebook.bayes_net import BayesianNetwork
-from vaebook.gaussian import LinearGaussian, log_normal
+from vaebook.gaussian import FullGaussian, LinearGaussian, log_normal
 from vaebook.kde import KernelDensity
+from vaebook.mixture import GaussianMixture
 from vaebook.naive_bayes import BernoulliNB, GaussianNB
+from vaebook.taxonomy import from_estimator
 
 
 def binary_data(n: int = 400, d: int = 7, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -362,3 +365,118 @@ def test_rejection_keeps_one_draw_in_m() -> None:
         assert abs(float(kept.double().mean()) - share) <= 4.5 * error
         # what is kept follows p
         assert stats.kstest(x[kept][:, 0].numpy(), "norm").pvalue > 0.001
+
+
+# --- tables from data -------------------------------------------------------------------------
+
+
+@pytest.mark.equation("eq-bayesian-network-mle", tolerance="1e-6; 1e-12 for the smoothed tables")
+def test_tables_from_data() -> None:
+    """A numerical maximum of the log-likelihood, and SciPy's mean of a Dirichlet posterior."""
+    rng = np.random.default_rng(0)
+    u = rng.integers(0, 2, 60)
+    v = (u + rng.integers(0, 2, 60)) % 3
+    data = [{"u": int(a), "v": int(b)} for a, b in zip(u, v, strict=True)]
+    parents = {"v": ["u"]}
+    counts = np.array([[np.sum((u == a) & (v == b)) for b in range(3)] for a in range(2)])
+
+    def cost(free: np.ndarray) -> float:
+        return -float((counts * special.log_softmax(free.reshape(2, 3), axis=1)).sum())
+
+    best = optimize.minimize(cost, np.zeros(6), method="BFGS", options={"gtol": 1e-9})
+    highest = BayesianNetwork.fit(data, parents)
+    smoothed = BayesianNetwork.fit(data, parents, alpha=0.7)
+    rows = special.softmax(best.x.reshape(2, 3), axis=1)
+    for a in range(2):
+        after = stats.dirichlet(counts[a] + 0.7).mean()
+        for b in range(3):
+            assert highest.tables["v"][a,][b] == pytest.approx(rows[a, b], abs=1e-6)
+            assert smoothed.tables["v"][a,][b] == pytest.approx(after[b], abs=1e-12)
+
+
+# --- what the definitions define --------------------------------------------------------------
+
+
+@pytest.mark.equation("def-bayesian-network", tolerance="1e-14")
+def test_the_joint_distribution_of_a_network() -> None:
+    """The tables multiplied as arrays by NumPy's einsum, at every combination of values."""
+    net, joint = random_network(seed=3)
+    for index in np.ndindex(*joint.shape):
+        log_prob = net.log_prob(dict(zip("abcd", index, strict=True)))
+        assert math.exp(log_prob) == pytest.approx(joint[index], abs=1e-14)
+
+
+@pytest.mark.equation("def-kde", tolerance="1e-12")
+@pytest.mark.parametrize("d", [1, 3])
+def test_the_kernel_density_is_an_average_of_gaussians(d: int) -> None:
+    """SciPy's Gaussian density around each datum, averaged."""
+    rng = np.random.default_rng(d)
+    data, x = rng.normal(size=(20, d)), rng.normal(size=(6, d))
+    kernels = [stats.multivariate_normal(datum, 0.4**2 * np.eye(d)).pdf(x) for datum in data]
+    printed = np.log(np.mean(kernels, axis=0))
+    assert KernelDensity(0.4).fit(data).score_samples(x) == pytest.approx(printed, abs=1e-12)
+
+
+def gaussian_amise(n: int, h: float, d: int) -> float:
+    """The printed error for a standard normal density, whose curvature has a closed form."""
+    curvature = d * (d + 2) / (4 * (4 * math.pi) ** (d / 2))
+    return 1 / (n * h**d * (4 * math.pi) ** (d / 2)) + h**4 / 4 * curvature
+
+
+@pytest.mark.equation("eq-amise", tolerance="2 %, for many data and a small width")
+@pytest.mark.parametrize("d", [1, 2, 5])
+def test_the_approximate_error_of_a_kernel_density(d: int) -> None:
+    """The exact expected error for Gaussian data, from integrals of products of Gaussians."""
+
+    def product(variance: float) -> float:
+        return (2 * math.pi * variance) ** (-d / 2)
+
+    for h in (0.015, 0.01):
+        n = round(4 / ((d + 2) * h ** (d + 4)))  # both terms count
+        spread = product(2 * h**2) / n + (1 - 1 / n) * product(2 + 2 * h**2)
+        exact = spread - 2 * product(2 + h**2) + product(2)
+        assert gaussian_amise(n, h, d) == pytest.approx(exact, rel=0.02)
+
+
+@pytest.mark.equation("eq-amise", tolerance="5 % and 4.5 standard errors")
+def test_the_error_of_the_packages_kernel_density() -> None:
+    """The integrated squared error of 200 estimates by `KernelDensity`, by quadrature."""
+    n, h = 1000, 0.15
+    grid = np.linspace(-5, 5, 401)
+    truth = stats.norm.pdf(grid)
+    rng = np.random.default_rng(0)
+    errors = []
+    for _ in range(200):
+        fitted = KernelDensity(h).fit(rng.normal(size=(n, 1)))
+        density = np.exp(fitted.score_samples(grid[:, None]))
+        errors.append(integrate.trapezoid((density - truth) ** 2, grid))
+    allowed = 4.5 * np.std(errors) / math.sqrt(200)
+    expected = gaussian_amise(n, h, 1)
+    assert abs(np.mean(errors) - expected) < 0.05 * expected + allowed
+
+
+@pytest.mark.equation("def-density", tolerance="1e-3")
+@pytest.mark.parametrize("seed", range(5))
+def test_the_two_conditions_for_many_parameters(seed: int) -> None:
+    """Sums over a grid on the plane, or over all binary vectors, at random parameters."""
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    side = (torch.arange(400, dtype=F64) + 0.5) / 20 - 10
+    plane = torch.cartesian_prod(side, side)
+    factor = torch.randn(2, 2, dtype=F64).tril()
+    factor.diagonal().abs_().clamp_(min=0.3)
+    data = rng.normal(size=(200, 2)) * rng.uniform(0.4, 1.5, 2)
+    continuous = [
+        FullGaussian(torch.randn(2, dtype=F64), factor @ factor.T),
+        LinearGaussian(torch.randn(2, 1, dtype=F64), torch.randn(2, dtype=F64), 0.3),
+        from_estimator(KernelDensity(rng.uniform(0.3, 1)).fit(data)),
+        from_estimator(GaussianMixture(2, random_state=seed).fit(data)),
+    ]
+    bits = torch.cartesian_prod(*[torch.arange(2.0)] * 6)
+    discrete = [MADE(6, (8,)), PixelRNN(3, 2, 5)]
+    for model, x, weight in [(m, plane, 0.05**2) for m in continuous] + [
+        (m, bits, 1.0) for m in discrete
+    ]:
+        p = model.log_prob(x).exp()
+        assert bool((p >= 0).all())
+        assert float(p.detach().sum()) * weight == pytest.approx(1, abs=1e-3)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
-from scipy import integrate, optimize, stats
+from scipy import integrate, optimize, special, stats
+from sklearn.covariance import shrunk_covariance
 from torch import Tensor
 
 from tests.common import F64, normals, tensor
@@ -396,3 +398,168 @@ def test_the_posterior_from_the_joint_gaussian() -> None:
     found = joint.conditional(torch.arange(7) >= 2, x)
     for ours, exact in zip(found, model.posterior(x), strict=True):
         assert ours.numpy() == pytest.approx(exact.numpy(), abs=1e-9)
+
+
+# --- other forms ------------------------------------------------------------------------------
+
+
+@pytest.mark.equation("eq-bernoulli-score", tolerance="1e-6")
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.8])
+def test_the_slope_of_the_bernoulli_log_likelihood(share: float) -> None:
+    """Central differences of torch's Bernoulli, and the sign on both sides of the share."""
+    ones = round(200 * share)
+    x = torch.cat([torch.ones(ones, dtype=F64), torch.zeros(200 - ones, dtype=F64)])
+
+    def mean_log_likelihood(theta: float) -> float:
+        return float(torch.distributions.Bernoulli(tensor(theta)).log_prob(x).mean())
+
+    for theta in (0.05, 0.3, 0.7, 0.95):
+        upper, lower = mean_log_likelihood(theta + 1e-5), mean_log_likelihood(theta - 1e-5)
+        printed = (share - theta) / (theta * (1 - theta))
+        assert printed == pytest.approx((upper - lower) / 2e-5, abs=1e-6, rel=1e-6)
+        assert share / theta - (1 - share) / (1 - theta) == pytest.approx(printed, rel=1e-12)
+        assert mean_log_likelihood(theta) < mean_log_likelihood(share)
+
+
+@pytest.mark.equation("eq-categorical-mle", tolerance="1e-12; 1e-6 for the numerical maximum")
+def test_the_shares_are_the_best_categorical() -> None:
+    """SciPy's relative entropy at random probabilities, and a numerical maximum."""
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 5, 300)
+    shares = np.bincount(x, minlength=5) / 300
+
+    def mean_log_likelihood(p: np.ndarray) -> float:
+        return float(np.log(p[x]).mean())
+
+    for p in rng.dirichlet(np.ones(5), 50):
+        lacking = mean_log_likelihood(shares) - mean_log_likelihood(p)
+        assert lacking == pytest.approx(stats.entropy(shares, p), abs=1e-12)
+        assert lacking > 0
+    best = optimize.minimize(
+        lambda free: -mean_log_likelihood(special.softmax(free)), np.zeros(5), tol=1e-12
+    )
+    assert special.softmax(best.x) == pytest.approx(shares, abs=1e-6)
+
+
+# natural parameters -> A(η), T(x), SciPy's distribution and where it lies
+FAMILIES = {
+    "Bernoulli": (
+        [-0.4],
+        lambda eta: np.log1p(np.exp(eta[0])),
+        lambda x: x[None],
+        lambda eta: stats.bernoulli(special.expit(eta[0])),
+    ),
+    "Poisson": (
+        [1.1],
+        lambda eta: np.exp(eta[0]),
+        lambda x: x[None],
+        lambda eta: stats.poisson(np.exp(eta[0])),
+    ),
+    "exponential": (
+        [-2.0],
+        lambda eta: -np.log(-eta[0]),
+        lambda x: x[None],
+        lambda eta: stats.expon(scale=-1 / eta[0]),
+    ),
+    "Gaussian": (
+        [0.6, -0.25],
+        lambda eta: -(eta[0] ** 2) / (4 * eta[1]) - 0.5 * np.log(-2 * eta[1]),
+        lambda x: np.stack([x, x**2]),
+        lambda eta: stats.norm(-eta[0] / (2 * eta[1]), np.sqrt(-1 / (2 * eta[1]))),
+    ),
+}
+
+
+def differences(function: Callable[[np.ndarray], float], eta: np.ndarray) -> np.ndarray:
+    """Central differences of a function of the natural parameters."""
+    steps = 1e-5 * np.eye(len(eta))
+    return np.array([(function(eta + step) - function(eta - step)) / 2e-5 for step in steps])
+
+
+@pytest.mark.equation("def-exponential-family", tolerance="1e-12")
+@pytest.mark.parametrize("name", FAMILIES)
+def test_members_of_the_exponential_family(name: str) -> None:
+    """SciPy's density: what is left beside the exponential does not depend on the parameters."""
+    start, log_partition, statistics, distribution = FAMILIES[name]
+    x = np.arange(2.0) if name == "Bernoulli" else np.arange(1.0, 6.0)
+    rests = []
+    for factor in (1.0, 0.7, 1.6):
+        eta = factor * np.array(start)
+        frozen = distribution(eta)
+        log_p = frozen.logpmf(x) if hasattr(frozen, "pmf") else frozen.logpdf(x)
+        rests.append(log_p - (eta @ statistics(x) - log_partition(eta)))
+    assert rests[1] == pytest.approx(rests[0], abs=1e-12)
+    assert rests[2] == pytest.approx(rests[0], abs=1e-12)
+
+
+@pytest.mark.equation("eq-log-partition-gradient", tolerance="1e-7")
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_gradient_of_the_log_partition(name: str) -> None:
+    """SciPy's expectations of the statistics, by its sums and quadrature."""
+    start, log_partition, statistics, distribution = FAMILIES[name]
+    eta = np.array(start)
+    expected = [
+        distribution(eta).expect(lambda x, i=i: statistics(np.asarray(x))[i])
+        for i in range(len(eta))
+    ]
+    assert differences(log_partition, eta) == pytest.approx(expected, abs=1e-7)
+
+
+@pytest.mark.equation("eq-moment-matching", tolerance="1e-6")
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_gradient_is_a_difference_of_averages(name: str) -> None:
+    """Central differences of SciPy's log-likelihood; where it is zero nothing near is better."""
+    start, _, statistics, distribution = FAMILIES[name]
+    eta = np.array(start)
+    x = distribution(0.8 * eta).rvs(300, random_state=0)
+
+    def mean_log_likelihood(eta: np.ndarray) -> float:
+        frozen = distribution(eta)
+        return float((frozen.logpmf(x) if hasattr(frozen, "pmf") else frozen.logpdf(x)).mean())
+
+    expected = [
+        distribution(eta).expect(lambda v, i=i: statistics(np.asarray(v))[i])
+        for i in range(len(eta))
+    ]
+    printed = statistics(x).mean(axis=1) - expected
+    assert printed == pytest.approx(differences(mean_log_likelihood, eta), abs=1e-6)
+
+
+# --- what the definitions define --------------------------------------------------------------
+
+
+@pytest.mark.equation("def-normal", tolerance="1e-12")
+@pytest.mark.equation("def-full-gaussian", tolerance="1e-10")
+def test_the_densities_of_the_package() -> None:
+    """The printed formulas, with NumPy's inverse and determinant, and SciPy's densities."""
+    rng = np.random.default_rng(0)
+    for variance in (0.2, 3.0):
+        log_var = tensor([math.log(variance)])
+        value = float(log_normal(tensor([1.3]), tensor([-0.4]), log_var).exp())
+        printed = math.exp(-(1.7**2) / (2 * variance)) / math.sqrt(2 * math.pi * variance)
+        assert value == pytest.approx(printed, rel=1e-12)
+        assert value == pytest.approx(stats.norm(-0.4, math.sqrt(variance)).pdf(1.3), rel=1e-12)
+    for d in (1, 3):
+        factor = rng.normal(size=(d, d)) + 2 * np.eye(d)
+        mean, covariance, x = rng.normal(size=d), factor @ factor.T, rng.normal(size=d)
+        value = float(log_normal_full(*map(torch.from_numpy, (x, mean, covariance))).exp())
+        form = (x - mean) @ np.linalg.inv(covariance) @ (x - mean)
+        printed = math.exp(-form / 2) / math.sqrt(
+            (2 * math.pi) ** d * float(np.linalg.det(covariance))
+        )
+        assert value == pytest.approx(printed, rel=1e-10)
+        library = stats.multivariate_normal(mean, covariance).pdf(x)
+        assert value == pytest.approx(library, rel=1e-10)
+
+
+@pytest.mark.equation("def-sample-moments", tolerance="1e-12")
+@pytest.mark.equation("def-shrinkage", tolerance="1e-12")
+def test_the_moments_and_the_shrunk_covariance() -> None:
+    """NumPy's covariance with divisor N, and scikit-learn's shrunk covariance."""
+    x = np.random.default_rng(1).normal(size=(30, 4)) @ np.diag([1, 2, 3, 0.5]) + 2
+    mean, covariance = fit_gaussian(torch.from_numpy(x))
+    assert mean.numpy() == pytest.approx(x.mean(axis=0), abs=1e-12)
+    assert covariance.numpy() == pytest.approx(np.cov(x.T, bias=True), abs=1e-12)
+    for rho in (0.1, 0.6):
+        shrunk = FullGaussian.fit(torch.from_numpy(x), rho).covariance.numpy()
+        assert shrunk == pytest.approx(shrunk_covariance(np.cov(x.T, bias=True), rho), abs=1e-12)

@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
-from scipy import stats
+from scipy import special, stats
 from scipy.spatial.distance import cdist
 from torch import Tensor, nn
 
@@ -343,3 +343,62 @@ def test_a_dropped_mode_in_the_plane() -> None:
         + math.log(2 * n / (n + kept))
     )
     assert float(sum(parts)) / 2 == pytest.approx(formula, abs=1e-3)
+
+
+# --- what the definitions define --------------------------------------------------------------
+
+
+@pytest.mark.equation("def-energy-distance", tolerance="1e-12")
+def test_the_energy_distance_of_two_samples() -> None:
+    """The three averages over all pairs, one after the other, with SciPy's distances."""
+    x, y = (torch.randn(n, 3, generator=seeded(n), dtype=F64) for n in (7, 11))
+    across, within_x, within_y = (cdist(a, b).mean() for a, b in ((x, y), (x, x), (y, y)))
+    assert energy_distance(x, y) == pytest.approx(2 * across - within_x - within_y, abs=1e-12)
+
+
+@pytest.mark.equation("def-permutation-p-value", tolerance="exact")
+def test_the_p_value_counts_what_is_at_least_as_large() -> None:
+    """The same shuffles, dealt out one by one, and the energy distance of each."""
+    x = torch.randn(6, 2, generator=seeded(), dtype=F64)
+    y = torch.randn(9, 2, generator=seeded(1), dtype=F64) + 0.4
+    pooled, observed = torch.cat([x, y]), energy_distance(x, y)
+    keys = torch.rand(199, 15, generator=seeded(2))
+    found = permutation_test(x, y, 199, seeded(2)).p_value
+    values = []
+    for order in keys.argsort(dim=1):  # place i gets the weight of datum order[i]
+        in_x = order < 6
+        values.append(energy_distance(pooled[in_x], pooled[~in_x]))
+    assert found == (1 + sum(value >= observed for value in values)) / 200
+
+
+@pytest.mark.equation("def-nearest-distance", tolerance="1e-12")
+def test_the_distance_to_the_nearest_datum() -> None:
+    """The smallest of SciPy's distances to all data; zero for a copy."""
+    x, data = (torch.randn(n, 4, generator=seeded(n), dtype=F64) for n in (5, 30))
+    x[0] = data[17]
+    found = nearest_distances(x, data)
+    assert found.numpy() == pytest.approx(cdist(x, data).min(axis=1), abs=1e-12)
+    assert found[0] == 0
+
+
+@pytest.mark.equation("def-generator", tolerance="1e-12")
+def test_a_sample_of_a_gan_is_transformed_noise() -> None:
+    """The network applied to the normal numbers that the same generator draws."""
+    gan = mlp_gan(3, 2, hidden=(8,), output="real").double()
+    noise = torch.empty(5, 2, dtype=F64).normal_(generator=seeded(4))
+    with torch.no_grad():
+        printed = gan.generator_network(noise)
+        assert gan.sample(5, seeded(4)).numpy() == pytest.approx(printed.numpy(), abs=1e-12)
+
+
+@pytest.mark.equation("def-gan-value", tolerance="1e-12")
+@pytest.mark.equation("def-generator-losses", tolerance="1e-12")
+def test_the_value_of_the_game_and_both_losses() -> None:
+    """The printed averages of logarithms of SciPy's logistic function."""
+    real, fake = (3 * torch.randn(n, generator=seeded(n), dtype=F64) for n in (8, 13))
+    d_real, d_fake = (special.expit(logits.numpy()) for logits in (real, fake))
+    value = np.log(d_real).mean() + np.log(1 - d_fake).mean()
+    assert float(-discriminator_loss(real, fake)) == pytest.approx(value, abs=1e-12)
+    saturating = np.log(1 - d_fake).mean()
+    assert float(generator_loss(fake, saturating=True)) == pytest.approx(saturating, abs=1e-12)
+    assert float(generator_loss(fake)) == pytest.approx(-np.log(d_fake).mean(), abs=1e-12)

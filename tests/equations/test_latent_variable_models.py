@@ -308,3 +308,32 @@ def test_many_noising_steps_at_once() -> None:
         assert mean == pytest.approx(scale * x_0[0].numpy(), abs=4.5 * error)
         spread = chains.var(0).numpy()
         assert spread == pytest.approx([variance] * 2, rel=4.5 * math.sqrt(2 / 100_000))
+
+
+# --- what the definitions define ------------------------------------------------------------------
+
+
+@pytest.mark.equation("def-hmm", tolerance="1e-12")
+@pytest.mark.parametrize("hmm", MODELS)
+def test_the_joint_probability_of_a_path(hmm: CategoricalHMM) -> None:
+    """The product, factor by factor, for the path that the package decodes and its probability."""
+    log_prob, z = hmm.decode(X[:, None])
+    joint = hmm.startprob_[z[0]] * hmm.emissionprob_[z[0], X[0]]
+    for t in range(1, len(X)):
+        joint *= hmm.transmat_[z[t - 1], z[t]] * hmm.emissionprob_[z[t], X[t]]
+    assert math.exp(log_prob) == pytest.approx(joint, rel=1e-12)
+
+
+@pytest.mark.equation("def-noising-step", tolerance="4.5 standard errors")
+def test_one_noising_step() -> None:
+    """Mean, variance and independence of 100,000 steps of the package, from numbers not its own."""
+    betas = torch.tensor([0.1, 0.4])
+    diffusion = Diffusion(NoiseMLP(2, width=8), betas, n_features=2)
+    generator = torch.Generator().manual_seed(0)
+    start = torch.tensor([1.5, -2.0])
+    drawn = diffusion.q_step(start.expand(100_000, 2), 2, generator)
+    noise = (drawn - math.sqrt(0.6) * start) / math.sqrt(0.4)
+    error = 4.5 / math.sqrt(100_000)
+    assert noise.mean(0).tolist() == pytest.approx([0, 0], abs=error)
+    assert noise.var(0).tolist() == pytest.approx([1, 1], abs=math.sqrt(2) * error)
+    assert abs(float(noise.prod(1).mean())) < error

@@ -8,6 +8,9 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import minimize_scalar
+from scipy.spatial import cKDTree
+from scipy.stats import expon
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.metrics import adjusted_rand_score
@@ -270,3 +273,81 @@ def test_the_density_that_completes_the_error(d: int) -> None:
     )
     exact = LinearGaussian.fit(X, d).log_prob(X)
     assert printed.numpy() == pytest.approx(exact.numpy(), abs=1e-9)
+
+
+# --- what the definitions define --------------------------------------------------------------
+
+
+@pytest.mark.equation("def-k-means", tolerance="1e-12")
+def test_the_sum_that_k_means_reports() -> None:
+    """The double sum over data and pixels, for the groups and centres of scikit-learn."""
+    fitted = KMeans(3, n_init=1, random_state=0).fit(X.numpy())
+    printed = sum(
+        math.dist(x, fitted.cluster_centers_[group]) ** 2
+        for x, group in zip(X.tolist(), fitted.labels_, strict=True)
+    )
+    assert fitted.inertia_ == pytest.approx(printed, rel=1e-12)
+
+
+@pytest.mark.equation("def-adjusted-rand", tolerance="1e-12")
+def test_the_index_counts_pairs() -> None:
+    """Every pair of data, looked at one by one, through scikit-learn's function."""
+    generator = torch.Generator().manual_seed(0)
+    one, other = (torch.randint(3, (40,), generator=generator).tolist() for _ in range(2))
+    pairs = list(itertools.combinations(range(40), 2))
+    together = sum(one[i] == one[j] and other[i] == other[j] for i, j in pairs)
+    rows = sum(one[i] == one[j] for i, j in pairs)
+    columns = sum(other[i] == other[j] for i, j in pairs)
+    by_chance = rows * columns / len(pairs)
+    printed = (together - by_chance) / ((rows + columns) / 2 - by_chance)
+    assert adjusted_rand_score(one, other) == pytest.approx(printed, abs=1e-12)
+
+
+@pytest.mark.equation("def-autoencoder", tolerance="1e-12")
+@pytest.mark.equation("def-reconstruction-error", tolerance="1e-12")
+def test_the_error_of_an_autoencoder() -> None:
+    """Matrix products and a sum over pixels, written out for a linear encoder and decoder."""
+    encoder, decoder = normals(2, 5, seed=3), normals(5, 2, seed=4)
+    model = linear_autoencoder(encoder, decoder, CENTRE)
+    for x in X[:5]:
+        z = [float(encoder[i] @ (x - CENTRE)) for i in range(2)]
+        moved = (sum(float(decoder[j, i]) * z[i] for i in (0, 1)) for j in range(5))
+        restored = [float(m) + step for m, step in zip(CENTRE, moved, strict=True)]
+        assert model.encode(x[None])[0].tolist() == pytest.approx(z, abs=1e-12)
+        assert model.reconstruct(x[None])[0].tolist() == pytest.approx(restored, abs=1e-12)
+        error = model.reconstruction_error(x[None]).item()
+        assert error == pytest.approx(math.dist(x.tolist(), restored) ** 2, abs=1e-12)
+
+
+# --- the intrinsic dimension ------------------------------------------------------------------
+
+
+def log_ratios(dimension: int, k: int, n_points: int = 20_000) -> np.ndarray:
+    """log(T_k / T_j), j < k, for points that are scattered evenly on a torus: no border."""
+    points = np.random.default_rng(dimension).random((n_points, dimension))
+    distances, _ = cKDTree(points, boxsize=1).query(points, k=k + 1)  # the first is the point
+    return np.log(distances[:, -1:] / distances[:, 1:-1])
+
+
+@pytest.mark.equation("eq-neighbour-distances", tolerance="4.5 standard errors")
+@pytest.mark.parametrize("dimension", [1, 2, 3])
+def test_how_far_the_neighbours_move_away(dimension: int) -> None:
+    """20,000 points that are even on a torus of known dimension, with SciPy's search tree."""
+    means = log_ratios(dimension, k=6).mean(axis=1)
+    # Neighbours share neighbours: groups of points far apart give an honest error.
+    groups = means.reshape(200, 100).mean(axis=1)
+    error = groups.std(ddof=1) / math.sqrt(len(groups))
+    assert abs(means.mean() - 1 / dimension) < 4.5 * error
+
+
+@pytest.mark.equation("eq-intrinsic-dimension", tolerance="1e-6")
+def test_the_pooled_estimate_has_the_highest_likelihood() -> None:
+    """A numerical maximum of SciPy's exponential log-likelihood of all the logarithms."""
+    ratios = log_ratios(2, k=10, n_points=500).ravel()
+    found = minimize_scalar(
+        lambda log_d: -expon.logpdf(ratios, scale=math.exp(-log_d)).sum(),
+        bounds=(-3, 3),
+        method="bounded",
+        options={"xatol": 1e-9},
+    )
+    assert 1 / ratios.mean() == pytest.approx(math.exp(found.x), rel=1e-6)

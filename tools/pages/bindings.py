@@ -23,7 +23,7 @@ class Binding:
     Attributes
     ----------
     label
-        The equation's label, ``eq-…``.
+        The equation's label, ``eq-…`` or ``def-…``.
     tolerance
         How closely the two sides are compared, as the marker says.
     against

@@ -1,8 +1,10 @@
 """Sphinx extension: every displayed equation is labelled, and every statement has a test.
 
-A label starts with ``def-`` (a definition: nothing to check) or ``eq-`` (a statement, true or
-false). A test is bound to a statement by ``@pytest.mark.equation("eq-…", tolerance="1e-12")``.
-The build warns, and so fails under ``-W``, where one of the two is missing.
+A label starts with ``def-`` (a definition or a notation) or ``eq-`` (a statement, true or false).
+A test is bound to either by ``@pytest.mark.equation("eq-…", tolerance="1e-12")``. A statement must
+have one. A definition has one where the package computes what it defines: the printed formula can
+then differ from the code. The build warns, and so fails under ``-W``, where a label is missing or
+a statement has no test.
 """
 
 from __future__ import annotations
@@ -137,9 +139,6 @@ def check(app: Sphinx, env: BuildEnvironment) -> list[str]:
                 f"{binding.name} is bound to {binding.label}, which no page has: correct the label"
             )
             logger.warning(message, location=f"{binding.path}:{binding.line}")
-        elif not places[binding.label].is_statement:
-            message = f"{binding.name} is bound to {binding.label}, a definition: rename it to eq-…"
-            logger.warning(message, location=f"{binding.path}:{binding.line}")
     index = {
         chapter: page
         for page in env.found_docs
@@ -202,7 +201,7 @@ def _problem(equation: Equation, places: dict[str, Equation], bound: set[str]) -
 
 
 class ShowChecks(SphinxPostTransform):
-    """Put a mark beside each statement, and fill the index of equations."""
+    """Put a mark beside each equation that a test checks, and fill the index of equations."""
 
     default_priority = 5  # before Sphinx resolves references: the index has some
 
@@ -210,9 +209,10 @@ class ShowChecks(SphinxPostTransform):
         """Change one page, just before it is written."""
         index = getattr(self.env, "vaebook_index", {}).get(self.env.docname)
         if self.app.builder.format == "html" and index is not None:
+            bound = {binding.label for binding in self.env.vaebook_bindings}  # type: ignore[attr-defined]
             for node in list(self.document.findall(nodes.math_block)):
                 label = node.get("label") or ""
-                if label.startswith("eq-"):
+                if label in bound:
                     node.parent.insert(node.parent.index(node) + 1, self._mark(label, index))
         for node in list(self.document.findall(equation_index)):
             node.replace_self(self._index(node["chapter"]))
