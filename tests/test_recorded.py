@@ -100,7 +100,7 @@ def cuda(monkeypatch):
     add_up = training._Run.note
 
     def note(run, loss, values):
-        Graph.outside[:] = [run.last_loss, run.failed, run.n_finite, *run.sums.values()]
+        Graph.outside[:] = [*vars(run.watch).values(), *run.sums.values()]
         add_up(run, loss, values)
 
     monkeypatch.setattr(training._Run, "note", note)

@@ -27,10 +27,11 @@ from vaebook.rows import Batches, as_rows
 from vaebook.training import (
     History,
     Transform,
+    Watch,
     average_of,
-    check_finite,
     check_recipe,
     on_device,
+    on_gpu,
     pick_device,
     progress_bar,
 )
@@ -255,7 +256,7 @@ def fit_gan(
             torch.optim.Adam(p.parameters(), lr=lr, betas=(0.5, 0.999), fused=fused)
             for p in players
         ]
-        watch = _Watch(optimizers, target)
+        watch = Watch(optimizers, target)
         averaged = average_of(gan.generator_network, ema)
         history, step = History(train={"discriminator": [], "generator": []}), 0
         for _ in progress_bar(range(epochs), "epochs", progress):
@@ -274,7 +275,7 @@ def fit_gan(
                     averaged.update(gan.generator_network)
                 totals += torch.stack([loss_d.detach(), loss_g.detach()]) * len(x)
                 step += 1
-            watch.look()
+            _stop_if_failed(watch)
             for name, total in zip(history.train, totals.tolist(), strict=True):
                 history.train[name].append(total / len(data))
             history.learning_rate.append(lr * (1 - step / n_steps))
@@ -284,34 +285,15 @@ def fit_gan(
     return history
 
 
-class _Watch:
-    """Keeps the first loss that is not finite, on the device: a look at it waits for a GPU."""
-
-    def __init__(self, optimizers: list[torch.optim.Adam], device: torch.device) -> None:
-        self.loss = torch.zeros((), device=device)  # the last one, or the first that is not finite
-        self.failed = torch.zeros((), device=device)  # 1 from that loss on
-        self.n_finite = torch.zeros((), dtype=torch.int64, device=device)
-        self.looks_late = device.type == "cuda"
-        if self.looks_late:
-            for optimizer in optimizers:  # the fused Adam then moves nothing any more
-                optimizer.found_inf = self.failed  # type: ignore[attr-defined]
-
-    def see(self, loss: Tensor) -> None:
-        """Take the loss of the next half of a step."""
-        self.loss.copy_(torch.where(self.loss.isfinite(), loss.detach(), self.loss))
-        self.failed.copy_(~self.loss.isfinite())
-        self.n_finite += self.loss.isfinite()
-        if not self.looks_late:
-            self.look()
-
-    def look(self) -> None:
-        """Stop training if a loss was not finite."""
-        if self.failed:
-            check_finite(self.loss, f"step {int(self.n_finite) // 2}")
-
-
-def _take_step(optimizer: torch.optim.Adam, loss: Tensor, watch: _Watch) -> None:
-    watch.see(loss)
+def _take_step(optimizer: torch.optim.Adam, loss: Tensor, watch: Watch) -> None:
+    watch.see(loss.detach())
+    if not on_gpu(loss.device):  # nothing waits there: stop before the weights move
+        _stop_if_failed(watch)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     optimizer.step()
+
+
+def _stop_if_failed(watch: Watch) -> None:
+    if watch.failed:
+        watch.stop(f"step {int(watch.n_finite) // 2}")  # each step has two losses

@@ -324,9 +324,7 @@ class _Run:
         self.order_at_epoch_start = self.order.get_state()
         self.step = self.epoch = self.n_seen = 0
         self.first_step = 0  # of this process: a resumed run starts later
-        self.last_loss = torch.zeros((), device=device)  # or the first that is not finite
-        self.n_finite = torch.zeros((), dtype=torch.int64, device=device)
-        self.failed = torch.zeros((), device=device)  # 1 as soon as a loss was not finite
+        self.watch = Watch([self.optimizer], device)
         self.sums: dict[str, Tensor] = {}
         self.history = History()
         self.last_saved, self.last_look = time.monotonic(), -math.inf
@@ -337,8 +335,6 @@ class _Run:
             (), self.weight_of_divergence(), device=device
         )  # for a recorded step
         self.find_gradient = self._gradient_finder()
-        if on_gpu(device):  # where nobody waits for the loss, Adam stops by itself
-            self.optimizer.found_inf = self.failed  # type: ignore[attr-defined]
         self.start_epoch()
 
     def _gradient_finder(self) -> Callable[[Tensor], None]:
@@ -402,9 +398,7 @@ class _Run:
             if name not in self.sums:
                 self.sums[name] = torch.zeros_like(total)
             self.sums[name] += total
-        self.last_loss.copy_(torch.where(self.last_loss.isfinite(), loss, self.last_loss))
-        self.failed.copy_(~self.last_loss.isfinite())
-        self.n_finite += self.last_loss.isfinite()
+        self.watch.see(loss)
         if not on_gpu(self.device):  # nothing waits there: stop before the weights move
             self._stop_if_failed()
 
@@ -417,12 +411,12 @@ class _Run:
         self._stop_if_failed()
 
     def _stop_if_failed(self) -> None:
-        if self.failed:
+        if self.watch.failed:
             is_kept = self.path is not None and self.path.exists()
             kept = f" The last checkpoint is kept: {self.path}." if is_kept else ""
-            step = self.first_step + int(self.n_finite)
+            step = self.first_step + int(self.watch.n_finite)
             where = f"step {step} (epoch {step // self.steps_per_epoch + 1})"
-            raise_not_finite(float(self.last_loss), where, kept)
+            self.watch.stop(where, kept)
 
     def averages(self) -> dict[str, float]:
         """Return the averages of this epoch so far."""
@@ -575,6 +569,34 @@ _STATE = frozenset(
     ("settings", "model", "optimizer", "scheduler", "averaged", "order", "noise", "position")
     + ("sums", "history", "seconds")
 )
+
+
+class Watch:
+    """Keeps the first loss that is no number, on the device: to look at each would wait for a GPU.
+
+    On a GPU, Adam moves nothing any more from that loss on.
+    """
+
+    def __init__(self, optimizers: list[torch.optim.Adam], device: torch.device) -> None:
+        self.loss = torch.zeros((), device=device)  # the last one, or the first that is not finite
+        self.failed = torch.zeros((), device=device)  # 1 from that loss on
+        self.n_finite = torch.zeros((), dtype=torch.int64, device=device)
+        if on_gpu(device):
+            for optimizer in optimizers:
+                optimizer.found_inf = self.failed  # type: ignore[attr-defined]
+
+    def see(self, loss: Tensor) -> None:
+        """Take the next loss."""
+        self.loss.copy_(torch.where(self.loss.isfinite(), loss, self.loss))
+        self.failed.copy_(~self.loss.isfinite())
+        self.n_finite += self.loss.isfinite()
+
+    def stop(self, where: str, kept: str = "") -> NoReturn:
+        """Say where the loss became no number, and what is kept."""
+        raise FloatingPointError(
+            f"the loss became {float(self.loss)} at {where}. "
+            f"Lower lr, or look for extreme values in the data.{kept}"
+        )
 
 
 class EarlyStopping:
@@ -764,20 +786,6 @@ def bfloat16_pays(device: torch.device) -> bool:
     """
     capabilities = torch.cpu.get_capabilities() if device.type == "cpu" else {}
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-
-
-def check_finite(loss: Tensor, where: str) -> None:
-    """Stop training at a loss that is no number."""
-    if not torch.isfinite(loss):
-        raise_not_finite(float(loss.detach()), where)
-
-
-def raise_not_finite(loss: float, where: str, kept: str = "") -> NoReturn:
-    """Say where the loss became no number, and what is kept."""
-    raise FloatingPointError(
-        f"the loss became {loss} at {where}. "
-        f"Lower lr, or look for extreme values in the data.{kept}"
-    )
 
 
 def check_recipe(epochs: int, batch_size: int, lr: float, ema: float | None, seed: int) -> None:
