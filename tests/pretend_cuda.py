@@ -24,7 +24,7 @@ from unittest.mock import patch
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils._pytree import tree_map_only
 
 from tests.pretend_graph import Graph, capture
 
@@ -90,7 +90,7 @@ class PretendCuda(TorchFunctionMode):
         kwargs, name = dict(kwargs or {}), function.__name__
         if name in ("to", "cuda", "cpu", "type_as"):
             return self._moved(name, *args, **kwargs)
-        leaves = tree_leaves((args, kwargs))
+        leaves = list(leaves_of((args, kwargs)))
         tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
         is_ours = any(map(is_there, tensors))
         if is_ours:
@@ -196,6 +196,17 @@ def is_cuda(device: Any) -> bool:
     return torch.device(device).type == "cuda"
 
 
+def leaves_of(values: Any) -> Iterator[Any]:
+    """Yield what stands in arguments, at any depth."""
+    if isinstance(values, dict):
+        values = tuple(values.values())
+    if isinstance(values, (tuple, list)):
+        for value in values:
+            yield from leaves_of(value)
+    else:
+        yield values
+
+
 def in_background(args: tuple, kwargs: dict) -> bool:
     """Tell whether a copy is asked for that nobody waits for."""
     return kwargs.get("non_blocking", any(value is True for value in args))
@@ -230,7 +241,7 @@ def refuse(name: str, args: tuple, kwargs: dict, tensors: list[Tensor]) -> None:
     if name in ("__getitem__", "__setitem__"):
         if is_there(args[0]):
             tensors = tensors[:1] + tensors[-1:] * (name == "__setitem__")  # indices may be copied
-        elif any(is_there(i) and i.ndim for i in tree_leaves(args[1]) if isinstance(i, Tensor)):
+        elif any(is_there(i) and i.ndim for i in leaves_of(args[1]) if isinstance(i, Tensor)):
             raise RuntimeError(
                 "indices should be either on cpu or on the same device as the indexed tensor (cpu)"
             )

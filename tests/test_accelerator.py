@@ -1,6 +1,7 @@
 """The script for machines with a GPU: it runs without one, and its bare loops learn."""
 
 import sys
+import time
 
 import pytest
 import torch
@@ -20,7 +21,7 @@ def test_it_says_what_it_would_do(monkeypatch, capsys):
 
 
 def test_every_speed_is_measured(capsys):
-    print_speeds(torch.device("cpu"), 2 * BATCH)
+    print_speeds(torch.device("cpu"), BATCH)
     lines = capsys.readouterr().out.splitlines()
     works = [line[:18] for line in lines if "bare loop" in line]
     assert len(works) == len(set(works)) == 6
@@ -56,5 +57,5 @@ def test_what_fails_is_named(capsys, ends, tmp_path):
         "first": ([*python, f"open({str(mark)!r}, 'w')"], []),
         "second": ([*python, f"open({str(mark)!r}); import sys; sys.exit({ends})"], ["first"]),
     }
-    assert run_all(commands, float("inf")) == ["second"] * ends
+    assert run_all(commands, time.monotonic() + 60) == ["second"] * ends
     assert capsys.readouterr().out.count("ok") == 2 - ends

@@ -4,9 +4,11 @@ import json
 
 import pytest
 
+import vaebook.data
 import vaebook.gan
 import vaebook.training
 from tools.accelerator import BOOK, chapter_names, run_chapter
+from vaebook.diffusion import Diffusion
 from vaebook.vae import VAE
 
 
@@ -28,15 +30,29 @@ def shortened(train):
     return few
 
 
+def at_most(most, call, position):
+    """Call with the whole number at `position`, or named so, made smaller."""
+
+    def smaller(*arguments, **named):
+        values = list(arguments)
+        if len(values) > position[0]:
+            values[position[0]] = min(values[position[0]], most)
+        elif position[1] in named:
+            named[position[1]] = min(named[position[1]], most)
+        return call(*values, **named)
+
+    return smaller
+
+
 @pytest.mark.parametrize("name", filter(trains, chapter_names()))
 def test_the_cells_run(name, monkeypatch, tmp_path):
     monkeypatch.setenv("VAEBOOK_CACHE", str(tmp_path))
     monkeypatch.setattr(vaebook.training, "fit", shortened(vaebook.training.fit))
     monkeypatch.setattr(vaebook.gan, "fit_gan", shortened(vaebook.gan.fit_gan))
-    estimate = VAE.log_prob_estimate
-    monkeypatch.setattr(
-        VAE,
-        "log_prob_estimate",
-        lambda vae, x, k=500, *rest, **named: estimate(vae, x, min(k, 3), *rest, **named),
-    )
+    for model in (VAE, Diffusion):
+        monkeypatch.setattr(
+            model, "log_prob_estimate", at_most(3, model.log_prob_estimate, (2, "k"))
+        )
+    sample = vaebook.data.ToyDensity.sample
+    monkeypatch.setattr(vaebook.data.ToyDensity, "sample", at_most(1000, sample, (1, "n")))
     run_chapter(name)

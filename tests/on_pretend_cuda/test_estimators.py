@@ -1,1 +1,0 @@
-from tests.test_estimators import *  # noqa: F403

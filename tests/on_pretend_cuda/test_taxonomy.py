@@ -1,1 +1,0 @@
-from tests.test_taxonomy import *  # noqa: F403
