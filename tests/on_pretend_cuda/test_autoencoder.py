@@ -1,1 +1,0 @@
-from tests.test_autoencoder import *  # noqa: F403

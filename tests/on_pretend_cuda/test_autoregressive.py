@@ -1,1 +1,0 @@
-from tests.test_autoregressive import *  # noqa: F403

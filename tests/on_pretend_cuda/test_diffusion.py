@@ -1,1 +1,0 @@
-from tests.test_diffusion import *  # noqa: F403

@@ -1,1 +1,0 @@
-from tests.test_vae import *  # noqa: F403
