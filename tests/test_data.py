@@ -305,7 +305,7 @@ def test_no_more_is_unpacked_than_the_header_promises(tmp_path):
 
 def test_a_compressed_file_that_is_no_idx_file(tmp_path):
     (tmp_path / "page.gz").write_bytes(gzip.compress(b"<html>not found</html>"))
-    with pytest.raises(ValueError, match="page.gz: starts with 3c 68 74 6d"):
+    with pytest.raises(ValueError, match=r"page\.gz: starts with 3c 68 74 6d"):
         data.read_idx(tmp_path / "page.gz")
 
 
@@ -340,7 +340,7 @@ def test_two_data_sets_in_one_folder(tmp_path):
     for name in ("digits", "letters"):
         for file, array in write_folder(tmp_path / "original").items():
             (tmp_path / f"emnist-{name}-{file}").write_bytes(idx_bytes(array))
-    with pytest.raises(ValueError, match="one data set, got emnist-digits-.*, emnist-letters-"):
+    with pytest.raises(ValueError, match=r"one data set, got emnist-digits-.*, emnist-letters-"):
         data.load(folder=tmp_path)
 
 
