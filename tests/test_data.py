@@ -737,6 +737,16 @@ def test_toy_density_wants_a_positive_number_of_samples(n):
         data.toy_density("ring").sample(n)
 
 
+@pytest.mark.parametrize("name", sorted(data.TOY_DENSITIES))
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_toy_densities_far_out(name, dtype):
+    """The farther the less, never NaN: finite, or minus infinity where no number is as small."""
+    far = torch.tensor([[1e4, -1e4], [1e30, 1e30], [-1e38, 1e38]], dtype=dtype)
+    log_prob = data.toy_density(name).log_prob(far)
+    assert not log_prob.isnan().any()
+    assert (log_prob < -1e3).all()
+
+
 def test_toy_densities_are_tractable():
     assert all(isinstance(data.toy_density(name), TractableDensity) for name in TOYS)
 

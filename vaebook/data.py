@@ -685,7 +685,7 @@ class Ring(ToyDensity):
         return torch.stack([r * angle.cos(), r * angle.sin()], dim=1)
 
     def _log_prob(self, x: Float[Tensor, "n 2"]) -> Float[Tensor, " n"]:
-        r = x.norm(dim=1)
+        r = torch.hypot(*x.unbind(1))  # squares far out would overflow
         # The folded normal density of r, spread evenly over a circle of length 2πr.
         log_radial = torch.logaddexp(
             _log_normal(r, self.radius, self.width), _log_normal(r, -self.radius, self.width)
@@ -725,7 +725,8 @@ class Pinwheel(ToyDensity):
         return _turn(straight, angle)
 
     def _log_prob(self, x: Float[Tensor, "n 2"]) -> Float[Tensor, " n"]:
-        back = -self.twist * x.norm(dim=1, keepdim=True) - self.angles.to(x)  # (n, arms)
+        r = torch.hypot(*x.unbind(1))  # squares far out would overflow
+        back = -self.twist * r[:, None] - self.angles.to(x)  # (n, arms)
         along, across = _turn(x[:, None], back).unbind(-1)
         each = _log_normal(along, self.radius, self.length) + _log_normal(across, 0.0, self.width)
         return each.logsumexp(1) - math.log(self.n_arms)
