@@ -35,7 +35,7 @@ def test_the_first_bad_row_is_named():
     value[2, 1], value[4, 0] = -math.inf, math.nan
     with pytest.raises(ValueError, match="x: wanted finite numbers, got -inf in row 2"):
         check_float("x", value)
-    with pytest.raises(ValueError, match="x: wanted finite numbers, got nan$"):
+    with pytest.raises(ValueError, match=r"x: wanted finite numbers, got nan$"):
         check_float("x", torch.tensor(math.nan))
 
 
