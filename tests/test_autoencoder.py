@@ -1,5 +1,6 @@
 """The plain autoencoder: shapes, errors, and what it shares with a VAE."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -98,3 +99,23 @@ def test_it_is_no_generative_model():
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call(model_of())
+
+
+def test_numpys_integers_are_sizes():
+    model = mlp_autoencoder(np.int64(4), np.int64(2), np.array([3]))
+    x = torch.zeros(2, 4)
+    assert model.interpolate(x, x, np.int64(3)).shape == (2, 3, 4)
+    assert model.reconstruct(x[:1]).shape == (1, 4)
+
+
+def test_what_is_wrong_is_named():
+    model, x = mlp_autoencoder(4, 2, (3,)), torch.zeros(2, 4)
+    x[1, 2] = torch.nan
+    for bad, message in (
+        (x, "x: wanted finite numbers, got nan in row 1"),
+        (torch.zeros(2, 4).double(), "x: wanted torch.float32"),
+        (torch.zeros(2, 4).numpy(), "x: wanted a torch tensor, got ndarray"),
+        (torch.zeros(0, 4), "x: wanted at least one row"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            model.reconstruct(bad)

@@ -82,6 +82,35 @@ def test_samples_follow_the_joint_distribution():
     assert network().sample(3, random_state=1) == network().sample(3, random_state=1)
 
 
+def test_many_variables_do_not_underflow():
+    """400 coins of 0.1: 400 log 0.1, where the product itself is zero in a double."""
+    names = [f"c{i}" for i in range(400)]
+    net = BayesianNetwork({name: {(): {"h": 0.1, "t": 0.9}} for name in names})
+    assert net.log_prob(dict.fromkeys(names, "h")) == pytest.approx(400 * math.log(0.1), rel=1e-14)
+
+
+def test_a_question_with_much_evidence():
+    """Naive Bayes of 784 pixels: the odds are a power of the ratio of one pixel."""
+    pixels = [f"p{i}" for i in range(784)]
+    tables = {"digit": {(): {0: 0.5, 1: 0.5}}}
+    tables |= {p: {(0,): {0: 0.7, 1: 0.3}, (1,): {0: 0.71, 1: 0.29}} for p in pixels}
+    net = BayesianNetwork(tables, parents={p: ["digit"] for p in pixels})
+    odds = math.exp(784 * math.log(0.29 / 0.3))
+    assert net.query("digit", dict.fromkeys(pixels, 1))[1] == pytest.approx(
+        odds / (1 + odds), rel=1e-9
+    )
+
+
+def test_numpys_numbers():
+    """Tables in single precision, values and sizes out of NumPy."""
+    row = dict(zip(np.arange(3), np.array([0.7, 0.2, 0.1], np.float32), strict=True))
+    net = BayesianNetwork({"a": {(): row}})
+    assert net.query("a")[1] == pytest.approx(0.2, abs=1e-7)
+    assert sum(net.query("a").values()) == pytest.approx(1, abs=1e-15)
+    assert net.log_prob({"a": np.int64(2)}) == pytest.approx(math.log(0.1), abs=1e-6)
+    assert len(net.sample(np.int64(3), random_state=np.int64(0))) == 3
+
+
 COIN = {(): {"heads": 0.5, "tails": 0.5}}
 COPY = {("heads",): {0: 1.0, 1: 0.0}, ("tails",): {0: 0.0, 1: 1.0}}
 

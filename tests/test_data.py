@@ -337,7 +337,7 @@ def test_no_more_is_unpacked_than_the_header_promises(tmp_path):
 
 def test_a_compressed_file_that_is_no_idx_file(tmp_path):
     (tmp_path / "page.gz").write_bytes(gzip.compress(b"<html>not found</html>"))
-    with pytest.raises(ValueError, match="page.gz: starts with 3c 68 74 6d"):
+    with pytest.raises(ValueError, match=r"page\.gz: starts with 3c 68 74 6d"):
         data.read_idx(tmp_path / "page.gz")
 
 
@@ -372,7 +372,7 @@ def test_two_data_sets_in_one_folder(tmp_path):
     for name in ("digits", "letters"):
         for file, array in write_folder(tmp_path / "original").items():
             (tmp_path / f"emnist-{name}-{file}").write_bytes(idx_bytes(array))
-    with pytest.raises(ValueError, match="one data set, got emnist-digits-.*, emnist-letters-"):
+    with pytest.raises(ValueError, match=r"one data set, got emnist-digits-.*, emnist-letters-"):
         data.load(folder=tmp_path)
 
 
@@ -769,6 +769,16 @@ def test_toy_density_refuses(name, x):
 def test_toy_density_wants_a_positive_number_of_samples(n):
     with pytest.raises(ValueError, match="n: wanted an integer of at least 1"):
         data.toy_density("ring").sample(n)
+
+
+@pytest.mark.parametrize("name", sorted(data.TOY_DENSITIES))
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_toy_densities_far_out(name, dtype):
+    """The farther the less, never NaN: finite, or minus infinity where no number is as small."""
+    far = torch.tensor([[1e4, -1e4], [1e30, 1e30], [-1e38, 1e38]], dtype=dtype)
+    log_prob = data.toy_density(name).log_prob(far)
+    assert not log_prob.isnan().any()
+    assert (log_prob < -1e3).all()
 
 
 def test_toy_densities_are_tractable():

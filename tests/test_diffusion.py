@@ -1,7 +1,9 @@
 """Diffusion models: the chain, its bound and its samplers against closed forms."""
 
+import copy
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -448,3 +450,62 @@ X = torch.zeros(3, 4)
 def test_refuses(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+# --- what people really bring --------------------------------------------------------------------
+
+
+def test_another_precision_is_named():
+    model = Diffusion(NoiseMLP(2, width=8), linear_schedule(30), 2)
+    x = torch.zeros(3, 2, dtype=torch.float64)
+    calls = {
+        "x": (model.elbo, lambda x: noise_objective(model, x), model.log_prob_estimate),
+        "x_t": (lambda x: model.predict_noise(x, 3), lambda x: model.reverse_step(x, 3)),
+    }
+    for argument, those in calls.items():
+        for call in those:
+            with pytest.raises(
+                ValueError, match=rf"^{argument}: wanted torch.float32, as the model"
+            ):
+                call(x)
+
+
+def test_a_network_in_half_precision_keeps_the_schedule():
+    """The schedule, and so the bound, stays in single precision: within the network's rounding."""
+    torch.manual_seed(0)
+    single, half = (Diffusion(n, linear_schedule(30), 2) for n in two_networks())
+    x = torch.tensor([[0.5, -1.0], [2.0, 0.25]])
+    assert half.betas.dtype == torch.float32
+    bounds = half.elbo(x.bfloat16(), seeded())
+    assert bounds.dtype == torch.float32
+    torch.testing.assert_close(bounds, single.elbo(x, seeded()), rtol=0.02, atol=0.02)
+    assert half.sample(3, seeded()).isfinite().all()
+
+
+def two_networks():
+    network = NoiseMLP(2, width=8)
+    return network, copy.deepcopy(network).bfloat16()
+
+
+@pytest.mark.parametrize("kind", [Diffusion, BinaryDiffusion])
+def test_a_chain_of_one_step(kind):
+    network = NoiseMLP(2, width=8) if kind is Diffusion else LogOddsMLP(2, width=8)
+    model = kind(network, linear_schedule(1, 0.1, 0.5), 2)
+    x = torch.tensor([[0.0, 1.0], [1.0, 1.0], [0.0, 0.0]])
+    bound, _ = bound_objective(model, x, seeded())
+    assert bound.isfinite().all()
+    torch.testing.assert_close(bound.shape, model.elbo(x).shape)
+    bound.sum().backward()
+    assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
+    assert model.fit_variances(x).reverse_vars.isfinite().all()
+    assert model.sample(np.int64(2)).shape == model.sample_ddim(2, np.int64(1)).shape == (2, 2)
+
+
+def test_no_divergence_of_a_step_is_negative():
+    """Where the posterior's variance is the model's: the divergence is the squared error alone."""
+    for n_steps in (30, 1000):
+        model = Diffusion(NoiseMLP(1, width=4), linear_schedule(n_steps), 1, variance="posterior")
+        noise = torch.randn(50, 1, generator=seeded())
+        for t in (2, 3, n_steps):
+            assert (model._step_kl(noise, noise, t) >= 0).all()
+        assert (model._prior_kl(torch.zeros(5, 1)) >= 0).all()

@@ -1,6 +1,10 @@
 """The kernel density estimate agrees with direct sums, SciPy and scikit-learn."""
 
 import math
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -224,3 +228,69 @@ def test_duplicates_have_no_cross_validated_bandwidth():
 def test_bad_arguments():
     with pytest.raises(ValueError, match="n_samples: wanted an integer of at least 1"):
         KernelDensity(1.0).fit([[1.0]]).sample(0)
+
+
+# --- what people really bring --------------------------------------------------------------------
+
+FORKED = """
+import os
+os.environ["OMP_NUM_THREADS"] = "2"
+import multiprocessing
+import numpy as np
+from vaebook.kde import KernelDensity
+X = np.random.default_rng(0).normal(size=(3000, 30))
+model = KernelDensity(1.0).fit(X)
+whole = model.score_samples(X[:500])
+model.score(X)
+def job(_):
+    return model.score_samples(X[:500])
+with multiprocessing.get_context("fork").Pool(2) as pool:
+    answers = pool.map_async(job, range(2)).get(timeout=60)
+assert all(np.allclose(a, whole, rtol=1e-12) for a in answers)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_scores_in_forked_processes():
+    """After the parent has scored with two threads, its children must not wait for those."""
+    result = subprocess.run(
+        [sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=180
+    )
+    assert result.returncode == 0, result.stderr
+
+
+def test_scores_from_several_threads():
+    X = np.random.default_rng(0).normal(size=(300, 2))
+    model = KernelDensity("silverman").fit(X)
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: model.score_samples(X), range(8)))
+    assert all(np.array_equal(a, answers[0]) for a in answers)
+
+
+@pytest.mark.parametrize("rule", ["scott", "silverman", "cross-validation"])
+@pytest.mark.parametrize("unit", [1e-8, 1e8])
+def test_the_units_do_not_matter(rule, unit):
+    X = np.random.default_rng(0).normal(size=(80, 2))
+    plain, scaled = KernelDensity(rule).fit(X), KernelDensity(rule).fit(unit * X)
+    assert scaled.bandwidth_ == pytest.approx(unit * plain.bandwidth_, rel=1e-3)
+    shift = 2 * np.log(unit)
+    expected = KernelDensity(scaled.bandwidth_ / unit).fit(X).score_samples(X) - shift
+    assert scaled.score_samples(unit * X) == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_point_far_out_has_a_finite_density():
+    model = KernelDensity(1.0).fit([[0.0], [1.0]])
+    for far in (1e8, 1e100, -1e150):
+        away = far - (1.0 if far > 0 else 0.0)
+        expected = -0.5 * away**2 - np.log(2) - 0.5 * np.log(2 * np.pi)
+        assert model.score_samples([[far]]) == pytest.approx(expected, rel=1e-9)
+
+
+def test_numbers_of_any_type_and_layout():
+    X = np.round(np.random.default_rng(0).normal(size=(40, 2)) * 10)
+    expected = KernelDensity(np.float32(2)).fit(X).score_samples(X)
+    for same in (X.astype(">f4"), X.astype("i2"), np.asfortranarray(X), X[::-1].copy()[::-1]):
+        assert KernelDensity(2).fit(same).score_samples(same) == pytest.approx(expected, rel=1e-12)
+    half = torch.from_numpy(X).bfloat16()
+    assert KernelDensity(2).fit(half).score_samples(half) == pytest.approx(expected, rel=1e-12)
+    assert KernelDensity(2).fit(X).sample(np.int64(3)).shape == (3, 2)

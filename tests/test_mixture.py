@@ -368,3 +368,92 @@ def test_samples_have_the_moments_of_their_component(kind):
 
 def test_parameters_have_names():
     assert MixtureParameters._fields == ("weights", "means", "covariances")
+
+
+# --- what people really bring --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_fill_value_has_a_density_and_a_component(kind):
+    """In single precision its square overflows; double precision says what is right."""
+    X = blobs()
+    model = GaussianMixture(3, covariance_type=kind, random_state=0).fit(X.astype(np.float32))
+    point = np.zeros((1, X.shape[1]), np.float32)
+    point[0, 0] = 9.96921e36
+    each = [
+        stats.multivariate_normal(mean, covariance).logpdf(point[0].astype(np.float64)) + np.log(w)
+        for w, mean, covariance in zip(
+            model.weights_.astype(np.float64),
+            model.means_.astype(np.float64),
+            full_covariances(model),
+            strict=True,
+        )
+    ]
+    assert model.score_samples(point)[0] == pytest.approx(max(each), rel=1e-5)
+    assert model.predict(point)[0] == np.argmax(each)
+    assert model.predict_proba(point).sum() == pytest.approx(1)
+    wide = GaussianMixture(3, covariance_type=kind, random_state=0).fit(X)
+    for far in (1e155, 1e200, -1e300):
+        point = np.array([[far] + [0.0] * (X.shape[1] - 1)])
+        assert np.isfinite(wide.score_samples(point)).all()
+        assert wide.predict_proba(point).sum() == pytest.approx(1)
+        assert wide.predict(point) == wide.predict(point / far * 1e150 * np.sign(far))
+
+
+def full_covariances(model):
+    k, d = model.means_.shape
+    covariances = model.covariances_.astype(np.float64)
+    if model.covariance_type in ("full", "tied"):
+        return np.broadcast_to(covariances, (k, d, d))
+    return np.array([np.diag(np.broadcast_to(v, d)) for v in covariances])
+
+
+def test_data_in_small_units_are_said_to_drown():
+    X = 1e-8 * blobs()
+    with pytest.warns(UserWarning, match="reg_covar=1e-06 is larger than the variance of column 0"):
+        GaussianMixture(3, random_state=0).fit(X)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        small = GaussianMixture(3, reg_covar=0, random_state=0).fit(X)
+        plain = GaussianMixture(3, reg_covar=0, random_state=0).fit(blobs())
+    assert small.means_ * 1e8 == pytest.approx(plain.means_, rel=1e-6)
+    assert small.score(X) == pytest.approx(plain.score(blobs()) - X.shape[1] * np.log(1e-8))
+
+
+def test_a_parameter_changed_after_the_fit():
+    """The fitted covariances keep their type; a warm start of another shape is refused."""
+    X = blobs()
+    model = GaussianMixture(2, covariance_type="diag", random_state=0).fit(X)
+    expected, size = model.score_samples(X), model.aic(X)
+    model.set_params(covariance_type="tied")
+    assert np.array_equal(model.score_samples(X), expected)
+    assert model.aic(X) == size
+    assert model.sample(3)[0].shape == (3, X.shape[1])
+    for change in ({"covariance_type": "full"}, {"covariance_type": "diag", "n_components": 3}):
+        with pytest.raises(ValueError, match="warm_start: wanted components, features and covar"):
+            model.set_params(warm_start=True, **change).fit(X)
+
+
+@pytest.mark.parametrize("dtype", ["i8", ">f8", ">f4", "f2", "u1"])
+def test_the_plain_functions_take_any_numbers(dtype):
+    """Integers are not cut, and foreign byte orders are read: as the same numbers in doubles."""
+    X = np.array([[0, 0], [1, 3], [4, 1], [5, 5]])
+    resp = np.array([[1, 0], [1, 0], [0, 1], [0, 1]])
+    for kind in KINDS:
+        expected = m_step(X.astype(float), resp.astype(float), kind)
+        found = m_step(X.astype(dtype), resp.astype(dtype), kind)
+        assert found.covariances == pytest.approx(expected.covariances, rel=1e-5)
+        factors = precision_cholesky(expected.covariances, kind)
+        joint = log_joint(X.astype(dtype), *expected[:2], factors, kind)
+        assert joint == pytest.approx(
+            log_joint(X.astype(float), *expected[:2], factors, kind), rel=1e-5
+        )
+    assert precision_cholesky(np.array([4, 9]), "spherical").tolist() == [0.5, 1 / 3]
+    assert log_joint(X[:0].astype(float), *expected[:2], factors, kind).shape == (0, 2)
+
+
+def test_a_bad_row_is_named():
+    X = blobs()
+    X[11, 1] = np.inf
+    with pytest.raises(ValueError, match="X: wanted finite numbers, got inf in row 11, column 1"):
+        GaussianMixture(2).fit(X)

@@ -209,6 +209,117 @@ def test_rosenblatt_of_a_fitted_mixture_and_of_one_component():
     np.testing.assert_allclose(two.from_uniform(ndtr(z)), one.from_uniform(ndtr(z)), atol=1e-7)
 
 
+# --- what people really bring --------------------------------------------------------------------
+
+
+def bump(mean, scale):
+    return lambda x: math.exp(-0.5 * ((x - mean) / scale) ** 2)
+
+
+@pytest.mark.parametrize(
+    ("modes", "center", "near"),
+    [
+        (((1, 0, 1), (1, 20, 1)), None, 20),
+        (((0.3, -40, 1), (0.7, 40, 1)), -40.0, 40),
+        (((1, 0, 1), (10, -100, 0.1)), None, -100),
+        (((1, 0, 1e-8), (1, 2e-7, 1e-8)), None, 2e-7),
+    ],
+)
+def test_a_mode_that_the_search_would_lose(modes, center, near):
+    """Mass beyond a gap of zeros: refused, with the place; each piece for itself is inverted."""
+
+    def pdf(x):
+        return sum(w * bump(m, s)(x) for w, m, s in modes)
+
+    with pytest.raises(ValueError, match=r"a density in one piece.*more of it near") as caught:
+        NumericalInverse(pdf=pdf, center=center)
+    found = float(str(caught.value).rsplit(" ", 1)[1])
+    assert found == pytest.approx(near, abs=10 * modes[1][2])
+    middle = (modes[0][1] + near) / 2
+    side = (middle, np.inf) if near > middle else (-np.inf, middle)
+    piece = NumericalInverse(pdf=pdf, center=float(near), support=side)
+    assert piece.ppf(0.5) == pytest.approx(near, abs=1e-8 * modes[1][2] + 1e-9 * abs(near))
+
+
+def test_a_center_where_there_is_nothing():
+    for center in (None, 5e3):
+        with pytest.raises(
+            ValueError, match=r"center: wanted a point near which|positive at center"
+        ):
+            NumericalInverse(pdf=bump(1e6, 1e-3), center=center, support=(-1e7, 1e7))
+
+
+def test_a_density_between_two_doubles():
+    """At 1e6 doubles are 1e-10 apart, 5e-8 of the cdf: no quantile there is known to 1e-10."""
+    with pytest.raises(ValueError, match="a density that doubles resolve to u_error"):
+        NumericalInverse(pdf=bump(1e6, 1e-3), center=1e6)
+    inverse = NumericalInverse(pdf=bump(1e6, 1e-3), center=1e6, u_error=1e-6)
+    u = np.linspace(0.001, 0.999, 999)
+    assert np.abs(stats.norm.cdf(inverse.ppf(u), 1e6, 1e-3) - u).max() < 1e-6
+
+
+@pytest.mark.parametrize("unit", [1e-8, 1.0, 1e8])
+def test_densities_in_any_unit(unit):
+    inverse = NumericalInverse(pdf=bump(0, unit))
+    u = np.random.default_rng(0).uniform(size=1000)
+    assert np.abs(stats.norm.cdf(inverse.ppf(u), 0, unit) - u).max() < 1.01e-10
+
+
+@pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")
+def test_a_pole_is_said_where_it_costs_digits():
+    """At 1 the doubles are too far apart to hold the mass of the pole: 1e-8 of it is lost."""
+    target = stats.beta(0.5, 0.5)
+    with pytest.warns(UserWarning, match="u_error=1e-10 is not kept"):
+        inverse = NumericalInverse(pdf=target.pdf, support=(0, 1), center=0.5)
+    u = np.random.default_rng(0).uniform(size=2000)
+    assert 1e-10 < np.abs(target.cdf(inverse.ppf(u)) - u).max() < 2e-8
+    solved = NumericalInverse(cdf=target.cdf, sf=target.sf, support=(0, 1))
+    x = solved.ppf(u)
+    step = target.cdf(np.nextafter(x, 1)) - target.cdf(np.nextafter(x, 0))
+    assert (np.abs(target.cdf(x) - u) <= np.maximum(1e-13, 2 * step)).all()
+
+
+def test_a_numerical_inverse_can_be_asked_both_ways():
+    inverse = NumericalInverse(pdf=bumps_pdf, center=-1.0)
+    x = np.linspace(-30, 30, 201)
+    assert np.abs(inverse.cdf(x) - bumps_cdf(x)).max() < 1.01e-10
+    assert inverse.sf(x) == pytest.approx(1 - inverse.cdf(x))
+    assert inverse.cdf([-np.inf, np.inf]).tolist() == [0, 1]
+    z = np.linspace(-5, 5, 41)
+    assert target_to_gaussian(gaussian_to_target(z, inverse), inverse) == pytest.approx(z, abs=1e-3)
+    known = NumericalInverse(cdf=bumps_cdf)
+    assert known.cdf(x) == pytest.approx(bumps_cdf(x))
+    assert known.sf(x) == pytest.approx(1 - bumps_cdf(x))
+
+
+@pytest.mark.parametrize(
+    ("target", "support"),
+    [
+        (stats.norm, (-np.inf, np.inf)),
+        (stats.expon, (0, np.inf)),
+        (stats.gumbel_r, (-np.inf, np.inf)),
+    ],
+)
+def test_the_upper_tail_of_a_cdf_with_its_complement(target, support):
+    """As far out as SciPy's own inverse, where the cdf alone has rounded to 1."""
+    inverse = NumericalInverse(cdf=target.cdf, sf=target.sf, support=support)
+    z = np.array([-30.0, -8.0, 0.0, 5.0, 8.2, 8.5, 30.0])
+    assert gaussian_to_target(z, inverse) == pytest.approx(
+        gaussian_to_target(z, target), rel=1e-8, abs=1e-12
+    )
+    assert target_to_gaussian(gaussian_to_target(z, inverse), inverse) == pytest.approx(z, abs=1e-8)
+    assert inverse.isf([0.0, 1.0]).tolist() == [support[1], support[0]]
+
+
+def test_numpys_numbers_and_layouts():
+    inverse = NumericalInverse(pdf=bumps_pdf, center=np.float32(-1), u_error=np.float64(1e-9))
+    assert inverse.sample(np.int64(3)).shape == (3,)
+    q = np.linspace(0.1, 0.9, 9)
+    for same in (q[::-1].copy()[::-1], q.astype(">f8"), np.asfortranarray(q)):
+        assert np.array_equal(inverse.ppf(same), inverse.ppf(q))
+    assert inverse.ppf([]).shape == (0,)
+
+
 # --- bad input ------------------------------------------------------------------------------------
 
 
@@ -226,6 +337,9 @@ def test_rosenblatt_of_a_fitted_mixture_and_of_one_component():
         (lambda: NumericalInverse(pdf=lambda x: math.nan), r"^pdf or log_pdf: wanted a density"),
         (lambda: NumericalInverse(cdf=np.tanh), r"^cdf: wanted 0 and 1 at the ends"),
         (lambda: NumericalInverse(pdf=bumps_pdf).ppf([0.5, 1.5]), r"^q: wanted probabilities"),
+        (lambda: NumericalInverse(pdf=bumps_pdf).isf([-0.5]), r"^q: wanted probabilities"),
+        (lambda: NumericalInverse(pdf=bumps_pdf).sample(0), r"^n_samples: wanted an integer"),
+        (lambda: NumericalInverse(pdf=bumps_pdf, sf=np.exp), r"^sf: wanted a cdf beside it"),
         (lambda: Rosenblatt([0.5, 0.4], np.zeros((2, 1)), np.ones((2, 1, 1))), r"^weights:"),
         (lambda: Rosenblatt([1.0], np.zeros((2, 1)), np.ones((1, 1, 1))), r"^means: .*\(1, d\)"),
         (lambda: Rosenblatt([1.0], np.zeros((1, 2)), np.ones((1, 1, 1))), r"^covariances: .*shape"),

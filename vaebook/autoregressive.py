@@ -19,12 +19,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import cast
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
 from vaebook._checks import check_at_least, check_batch, fail, is_binary
+from vaebook.gaussian import at_least_single
 
 
 class Autoregressive(nn.Module, ABC):
@@ -48,11 +50,11 @@ class Autoregressive(nn.Module, ABC):
         super().__init__()
         check_at_least("n_pixels", n_pixels, 1)
         natural = torch.arange(n_pixels)
-        order = natural if ordering is None else torch.as_tensor(ordering)
+        order = natural if ordering is None else _as_tensor(ordering)
         if order.shape != natural.shape or not torch.equal(order.sort().values, natural):
             wanted = f"a permutation of 0 to {n_pixels - 1}"
             fail("ordering", wanted, f"{order.numel()} entries, {order.tolist()[:5]} ...")
-        self.register_buffer("ordering", order.clone())
+        self.register_buffer("ordering", order.long().clone())
 
     @property
     def n_pixels(self) -> int:
@@ -105,7 +107,7 @@ class Autoregressive(nn.Module, ABC):
 
         Arguments and errors as for :meth:`logits`.
         """
-        return self.log_conditionals(x).sum(-1)
+        return at_least_single(self.log_conditionals(x)).sum(-1)
 
     def sample(self, n: int, generator: Generator | None = None) -> Float[Tensor, "n pixels"]:
         """Draw `n` images, pixel by pixel, all images at a time.
@@ -169,6 +171,14 @@ class Autoregressive(nn.Module, ABC):
             fail(argument, f"{wanted}, as the model's weights", x.dtype)
         if not is_binary(x):  # on grey pixels the formula is no likelihood
             fail(argument, "pixels of 0 and 1 (binarize grey ones)", f"values up to {x.max():.4g}")
+
+
+def _as_tensor(numbers: Sequence[int] | Tensor) -> Tensor:
+    """Return the numbers as a tensor, however an array of them lies in memory."""
+    if isinstance(numbers, Tensor):
+        return numbers
+    array = np.asarray(numbers)
+    return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C"))
 
 
 class MADE(Autoregressive):
@@ -248,7 +258,7 @@ class PixelRNN(Autoregressive):
         check_at_least("n_state", n_state, 1)
         super().__init__(n_rows * n_columns, ordering)
         self.n_rows, self.n_columns = n_rows, n_columns
-        self.recurrent = nn.GRU(n_columns, n_state, batch_first=True)
+        self.recurrent = nn.GRU(int(n_columns), int(n_state), batch_first=True)  # no NumPy's
         # added to what the recurrent unit reads before each row, to tell it which row comes
         self.position = nn.Parameter(torch.zeros(n_rows, n_columns))
         self.within_row = MaskedNetwork(n_columns, hidden, n_context=n_state)

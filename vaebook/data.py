@@ -25,7 +25,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import platformdirs
@@ -339,7 +339,11 @@ def _download(name: str, file: str) -> Path:
 
 
 # The first bytes of a compressed file, and what opens it.
-COMPRESSED = {b"\x1f\x8b": gzip.open, b"\xfd7zXZ\x00": lzma.open, b"BZh": bz2.open}
+COMPRESSED: dict[bytes, Callable[[io.BytesIO], Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"\xfd7zXZ\x00": lzma.open,
+    b"BZh": bz2.open,
+}
 
 # What stands in the third byte of an IDX file: its numbers, the first of them byte first.
 IDX_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
@@ -428,9 +432,9 @@ def _find_idx(folder: Path, file: str) -> Path:
     part = "(?:t10k|test)" if part == "t10k" else part
     spelling = re.compile(rf"(.*-)?{part}-{kind}[-.]idx\d-\w+(\.gz|\.xz|\.bz2)?", re.IGNORECASE)
     for pattern in ("*", "*/*"):  # some sites put each file into a folder of its own
-        found = [p for p in folder.glob(pattern) if p.is_file() and spelling.fullmatch(p.name)]
-        sets = {(p.parent, spelling.fullmatch(p.name)[1]) for p in found}
-        if len(sets) > 1:
+        matches = {p: spelling.fullmatch(p.name) for p in folder.glob(pattern) if p.is_file()}
+        found = {p: (p.parent, match[1]) for p, match in matches.items() if match}
+        if len(set(found.values())) > 1:
             several = ", ".join(sorted(str(p.relative_to(folder)) for p in found))
             raise ValueError(f"folder: wanted the files of one data set, got {several}")
         if found:
@@ -707,7 +711,7 @@ class Ring(ToyDensity):
         return torch.stack([r * angle.cos(), r * angle.sin()], dim=1)
 
     def _log_prob(self, x: Float[Tensor, "n 2"]) -> Float[Tensor, " n"]:
-        r = x.norm(dim=1)
+        r = torch.hypot(*x.unbind(1))  # squares far out would overflow
         # The folded normal density of r, spread evenly over a circle of length 2πr.
         log_radial = torch.logaddexp(
             _log_normal(r, self.radius, self.width), _log_normal(r, -self.radius, self.width)
@@ -747,7 +751,8 @@ class Pinwheel(ToyDensity):
         return _turn(straight, angle)
 
     def _log_prob(self, x: Float[Tensor, "n 2"]) -> Float[Tensor, " n"]:
-        back = -self.twist * x.norm(dim=1, keepdim=True) - self.angles.to(x)  # (n, arms)
+        r = torch.hypot(*x.unbind(1))  # squares far out would overflow
+        back = -self.twist * r[:, None] - self.angles.to(x)  # (n, arms)
         along, across = _turn(x[:, None], back).unbind(-1)
         each = _log_normal(along, self.radius, self.length) + _log_normal(across, 0.0, self.width)
         return each.logsumexp(1) - math.log(self.n_arms)

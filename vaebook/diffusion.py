@@ -735,7 +735,7 @@ class Diffusion(nn.Module):
         """Entry of step t (steps count from 1), as a column that broadcasts against the data."""
         if isinstance(t, Tensor):
             if t.is_floating_point() or t.numel() == 0 or t.min() < 1 or t.max() > self.n_steps:
-                fail("t", f"integer steps from 1 to {self.n_steps}", t)
+                fail("t", f"steps from 1 to {self.n_steps}, as integers", t)
             return values[t - 1].unsqueeze(-1)
         check_at_least("t", t, 1)
         if t > self.n_steps:

@@ -175,11 +175,7 @@ class _NaiveBayes(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
 
         Parameters and result as in `predict_joint_log_proba`.
         """
-        data = self._rows(X)
-        joint = self._joint(data)
-        impossible = np.isneginf(joint).all(1)
-        if impossible.any():
-            joint[impossible] = self._least_impossible(data[impossible])
+        joint = self._comparable(self._rows(X))
         return joint - logsumexp(joint, axis=1, keepdims=True)
 
     def predict_proba(self, X: ArrayLike) -> Array:
@@ -188,7 +184,7 @@ class _NaiveBayes(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
 
     def predict(self, X: ArrayLike) -> Array:
         """Return the most probable class of each row, shape (n_samples,)."""
-        most_probable = self.predict_log_proba(X).argmax(1)
+        most_probable = self._comparable(self._rows(X)).argmax(1)
         return self.classes_[most_probable]
 
     def score_samples(self, X: ArrayLike) -> Array:
@@ -242,6 +238,14 @@ class _NaiveBayes(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
     def _joint(self, X: Array) -> Array:
         blocks = [self._log_likelihoods(X[rows]) for rows in _blocks(X)]
         return np.concatenate(blocks) + self._log_prior()
+
+    def _comparable(self, X: Array) -> Array:
+        """Joint log-probabilities, up to a constant where no class can have produced the row."""
+        joint = self._joint(X)
+        impossible = np.isneginf(joint.max(1))
+        if impossible.any():
+            joint[impossible] = self._least_impossible(X[impossible])
+        return joint
 
     def _check_fitted(self) -> None:
         """Refuse to answer from parameters that define no distribution."""

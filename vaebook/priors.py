@@ -70,8 +70,8 @@ class MixturePrior(nn.Module):
     def log_prob(self, z: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
         """Log-density of each row, in nats."""
         check_rows(self.n_latents, z=z)
-        # The log-density of a Gaussian is linear in z and z²: one matrix product gives them all. Its
-        # terms are far larger than their sum where components are narrow, hence double precision.
+        # The log-density of a Gaussian is linear in z and z²: one matrix product gives them all.
+        # Where components are narrow its terms are far larger than their sum: double precision.
         with torch.autocast(z.device.type, enabled=False):
             z, means, log_vars = (t.to(_widest(z)) for t in (z, self.means, self.log_vars))
             precisions = torch.exp(-log_vars)

@@ -11,6 +11,9 @@ In more than one dimension, :class:`Rosenblatt` takes the coordinates one after 
 
 from __future__ import annotations
 
+import functools
+import math
+import warnings
 from collections.abc import Callable
 from typing import Any, Protocol, Self
 
@@ -26,7 +29,7 @@ from scipy.stats.sampling import (
 )
 from sklearn.utils import check_random_state
 
-from vaebook._checks import fail
+from vaebook._checks import check_at_least, fail
 
 Array = NDArray[Any]
 Function = Callable[[Any], Any]
@@ -158,6 +161,9 @@ class NumericalInverse:
     pdf, log_pdf, cdf
         Exactly one of them. A density need not be normalised: its integral is found on the way. It
         is called with one number at a time, the cdf with arrays.
+    sf
+        Beside a cdf, what it leaves to 1, called with arrays: it resolves the upper tail, where the
+        cdf rounds to 1.
     support
         Interval outside of which the density is zero.
     center
@@ -165,12 +171,14 @@ class NumericalInverse:
     u_error
         Largest error of the cdf at ``ppf(u)``, as an approximation of u, for a density. It is
         absolute: quantiles of less than it, or of more than one minus it, are not resolved. For a
-        cdf the error is that of its arithmetic.
+        cdf the error is that of its arithmetic. A warning says so where a density cannot be
+        integrated as well: at a pole, say, unless it lies at 0, where doubles are dense.
 
     Raises
     ------
     ValueError
-        If not exactly one function is given, or it is no density or no cdf on `support`.
+        If not exactly one function is given, or it is no density or no cdf on `support`; if the
+        density is nowhere positive near `center`, or has mass that cannot be reached from there.
 
     References
     ----------
@@ -185,6 +193,7 @@ class NumericalInverse:
         pdf: Function | None = None,
         log_pdf: Function | None = None,
         cdf: Function | None = None,
+        sf: Function | None = None,
         support: tuple[float, float] = (-np.inf, np.inf),
         center: float | None = None,
         u_error: float = 1e-10,
@@ -197,6 +206,9 @@ class NumericalInverse:
             fail("support", "the two ends of an interval", support)
         if not 1e-13 <= u_error <= 1e-5:
             fail("u_error", "a number between 1e-13 and 1e-05", u_error)
+        if sf is not None and cdf is None:
+            fail("sf", "a cdf beside it", "none")
+        self._upper = None if sf is None else _invert_sf(sf, support)
         if cdf is None:
             density = _Density()
             if pdf is not None:
@@ -205,23 +217,33 @@ class NumericalInverse:
                 density.logpdf = log_pdf
             inverse = _invert_density(density, support, center, u_error)
             self._quantile, self._draw = inverse.ppf, inverse.rvs
+            self._cdf = lambda x: np.where(x < support[1], inverse.cdf(x), 1.0)
+            self._sf = lambda x: 1 - self._cdf(x)
         else:
+            self._cdf, self._sf = cdf, sf or (lambda x: 1 - cdf(x))
             self._quantile = _invert_cdf(cdf, support)
             self._draw = lambda n, random_state: self._quantile(random_state.uniform(size=n))
 
     def ppf(self, q: ArrayLike) -> Array:
         """Quantile of each number of `q`, which must lie in [0, 1]."""
-        q = _numbers("q", q)
-        if ((q < 0) | (q > 1)).any():
-            fail("q", "probabilities between 0 and 1", f"{q.min():.4g} to {q.max():.4g}")
-        return self._quantile(q)
+        return self._quantile(_probabilities("q", q))
 
     def isf(self, q: ArrayLike) -> Array:
-        """Quantile counted from above, of ``1 - q``; it resolves no more than `ppf`."""
-        return self.ppf(1 - _numbers("q", q))
+        """Quantile counted from above, of ``1 - q``; without `sf` it resolves as much as `ppf`."""
+        q = _probabilities("q", q)
+        return self._quantile(1 - q) if self._upper is None else self._upper(q)
+
+    def cdf(self, x: ArrayLike) -> Array:
+        """Probability of at most each number of `x`: the inverse of `ppf`, to `u_error`."""
+        return self._cdf(_numbers("x", x))
+
+    def sf(self, x: ArrayLike) -> Array:
+        """Probability of more than each number of `x`, ``1 - cdf`` where no `sf` was given."""
+        return self._sf(_numbers("x", x))
 
     def sample(self, n_samples: int = 1, random_state: int | RandomState | None = None) -> Array:
         """Draw independent numbers, shape (n_samples,), from uniform ones."""
+        check_at_least("n_samples", n_samples, 1)
         return self._draw(n_samples, check_random_state(random_state))
 
 
@@ -236,14 +258,71 @@ class _Density:
 def _invert_density(
     density: _Density, support: tuple[float, float], center: float | None, u_error: float
 ) -> Any:
+    heights = functools.partial(_heights, density)
+    _check_center(heights, support, 0.0 if center is None else center, u_error)
     try:
-        inverse = NumericalInversePolynomial(
-            density, domain=support, center=center, u_resolution=u_error
-        )
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            inverse = NumericalInversePolynomial(
+                density, domain=support, center=center, u_resolution=u_error
+            )
     except UNURANError as error:
         wanted = f"a density on {support}, positive at center={center}, with a finite integral"
         fail("pdf or log_pdf", wanted, f"one that SciPy refuses: {error}")
+    if any("full accuracy" in str(warning.message) for warning in caught):
+        message = f"u_error={u_error:g} is not kept: rounding spoils the integral of the density"
+        warnings.warn(message, stacklevel=3)
+    _check_nothing_lost(heights, support, inverse, u_error)
     return inverse
+
+
+def _heights(density: _Density, points: Array) -> Array:
+    """Return the density at each point; zero where it cannot be computed, as far out."""
+
+    def one(x: float) -> float:
+        try:
+            return density.pdf(x) if hasattr(density, "pdf") else math.exp(density.logpdf(x))
+        except (ValueError, ArithmeticError):
+            return 0.0
+
+    return np.array([one(float(x)) for x in points])
+
+
+def _check_center(
+    heights_at: Function, support: tuple[float, float], center: float, u_error: float
+) -> None:
+    """Refuse a center that nothing is near, or near which doubles are too far apart."""
+    offsets = np.geomspace(1e-9, 1e9, 181)
+    around = np.concatenate([center - offsets, [center], center + offsets])
+    around = around[(around > support[0]) & (around < support[1])]
+    heights = heights_at(around)
+    if len(around) and (heights == 0).all():
+        fail("center", "a point near which the density is positive", center)
+    if not 0 < heights.max(initial=0) < np.inf:  # a pole, or no density: SciPy will say
+        return
+    highest, width = around[heights.argmax()], np.ptp(around[heights > heights.max() / 2])
+    if width > 0 and np.spacing(abs(highest)) / width > 10 * u_error:
+        wanted = "a density that doubles resolve to u_error: move it towards 0, or raise u_error"
+        fail("pdf or log_pdf", wanted, f"a width of {width:.2g} around {highest:.8g}")
+
+
+def _check_nothing_lost(
+    heights_at: Function, support: tuple[float, float], inverse: Any, u_error: float
+) -> None:
+    """Refuse a density of which there is more beyond the ends that were found from the center."""
+    low, high = inverse.ppf([u_error, 1 - u_error])
+    median, width = float(inverse.ppf(0.5)), high - low
+    slope = 2e-3 / (inverse.ppf(0.501) - inverse.ppf(0.499))  # of the cdf, at the median
+    ratio = 1.01
+    steps = width * np.geomspace(1e-2, 1e3, 1158)
+    for beyond in (high + steps, low - steps):
+        beyond = beyond[(beyond > support[0]) & (beyond < support[1])]
+        heights = heights_at(beyond) * slope / heights_at([median])
+        masses = heights * steps[: len(beyond)] * (ratio - 1)
+        if (masses > 100 * u_error).any():
+            lost = beyond[masses.argmax()]
+            wanted = "a density in one piece: invert each piece on a support of its own"
+            fail("pdf or log_pdf", wanted, f"one with more of it near {lost:.4g}")
 
 
 def _invert_cdf(cdf: Function, support: tuple[float, float]) -> Function:
@@ -262,6 +341,12 @@ def _invert_cdf(cdf: Function, support: tuple[float, float]) -> Function:
         return x
 
     return quantile
+
+
+def _invert_sf(sf: Function, support: tuple[float, float]) -> Function:
+    """Invert from above: the survival function, mirrored, is a cdf."""
+    mirrored = _invert_cdf(lambda x: sf(-x), (-support[1], -support[0]))
+    return lambda q: -mirrored(q)
 
 
 def _table(cdf: Function, support: tuple[float, float]) -> Function:
@@ -422,6 +507,14 @@ def _mixture_quantile(u: Array, weights: Array, means: Array, scales: Array) -> 
     # a little wider: with a single component the two ends are the same, up to rounding
     bracket = quantiles.min(1) - 1e-8 * scales.max(), quantiles.max(1) + 1e-8 * scales.max()
     return elementwise.find_root(error, bracket, args=(u, *weights.T, *means.T)).x
+
+
+def _probabilities(argument: str, values: ArrayLike) -> Array:
+    numbers = _numbers(argument, values)
+    if ((numbers < 0) | (numbers > 1)).any():
+        got = f"{numbers.min():.4g} to {numbers.max():.4g}"
+        fail(argument, "probabilities between 0 and 1", got)
+    return numbers
 
 
 def _numbers(argument: str, values: ArrayLike) -> Array:

@@ -137,7 +137,7 @@ def _distances_and_contrast(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 def _distances(rows: Tensor) -> Tensor:
     """Distance of each row from each: by differences, or many columns by a matrix product.
 
-    The product is exact to 1e-8 of the largest distance only, so no row may lie far from the others.
+    The product is exact to 1e-8 of the largest distance only: no row may lie far from the others.
     """
     rows = rows - rows.median(0).values  # distances stay, and their squares lose fewer digits
     norms = rows.square().sum(1)
