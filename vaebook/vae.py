@@ -298,11 +298,11 @@ class VAE(nn.Module):
         """
         check_at_least("k", k, 1)
         self._check_data(x)
-        if isinstance(self.likelihood, DiscretizedLogistic):
-            self.likelihood.check_levels(x)
         binary = isinstance(self.likelihood, Bernoulli | CausalBernoulli)
         if binary and not is_binary(x):
             fail("x", "binary pixels: a Bernoulli VAE gives grey ones no likelihood", "grey pixels")
+        if isinstance(self.likelihood, DiscretizedLogistic):
+            self.likelihood.check_levels(x)
         samples_at_once = min(k, 50)
         data_at_once = max(1, _ROWS_AT_ONCE // samples_at_once)
         with torch.inference_mode():
