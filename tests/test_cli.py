@@ -266,8 +266,39 @@ def test_rows_of_numbers_make_no_sheet(data, tmp_path, capsys):
     assert "the examples are no images" in capsys.readouterr().err
 
 
+def test_an_interrupted_run_is_continued(data, tmp_path, capsys, monkeypatch):
+    command = ["train", data(GREY), "--out", tmp_path / "run", *QUICK]
+
+    def interrupt(*arguments, **options):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as context:
+        context.setattr(cli, "fit", interrupt)
+        assert run(*command) == 130
+    assert "the same command continues the run" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["run.json"]
+    assert run(*command) == 0
+    assert (tmp_path / "run" / "results.json").exists()
+
+
+def test_a_run_that_diverges_says_so(data, tmp_path, capsys):
+    path = data(REAL)
+    assert run("train", path, "--out", tmp_path / "run", *QUICK, "--lr", "1e30") == 1
+    assert "vaebook: error: " in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
-    "options", [["--epochs", "0"], ["--model", "big"], ["--k", "x"], [], ["--out"]]
+    "options",
+    [
+        ["--seed", str(2**64)],
+        ["--seed", "-1"],
+        ["--device", "abacus"],
+        ["--epochs", "0"],
+        ["--model", "big"],
+        ["--k", "x"],
+        [],
+        ["--out"],
+    ],
 )
 def test_options_that_are_none_are_refused(options, capsys):
     with pytest.raises(SystemExit) as stop:

@@ -230,7 +230,7 @@ def test_colour_images_of_any_size_under_convolutions(image):
 
 def test_numbers_between_the_levels_have_no_likelihood():
     vae = mlp_vae(4, 2, likelihood=DiscretizedLogistic())
-    with pytest.raises(ValueError, match="^x: wanted levels 0 to 255 over 255"):
+    with pytest.raises(ValueError, match=r"^x: wanted levels 0 to 255 over 255"):
         vae.log_prob_estimate(torch.full((2, 4), 0.3001), 5)
 
 

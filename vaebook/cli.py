@@ -89,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--patience", type=_positive, help="stop after so many epochs without a better validation"
     )
-    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--seed", type=_seed, default=0)
     _add_measuring(command)
 
     command = commands.add_parser("evaluate", help="measure a trained model on other data")
@@ -102,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=sample)
     command.add_argument("folder", metavar="RUN", help="folder that train wrote")
     command.add_argument("--n", type=_positive, default=N_SAMPLES)
-    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--seed", type=_seed, default=0)
     command.add_argument(
         "--mean", action="store_true", help="the expected example of each code: no draw of x"
     )
@@ -114,7 +114,7 @@ def _add_measuring(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--k", type=_positive, default=100, help="importance samples for each log-likelihood"
     )
-    command.add_argument("--device", default="auto")
+    command.add_argument("--device", type=_device, default="auto")
 
 
 def _positive(text: str) -> int:
@@ -122,6 +122,23 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"wanted an integer of at least 1, got {text}")
     return number
+
+
+def _seed(text: str) -> int:
+    number = int(text)
+    if not 0 <= number < 2**62:
+        raise argparse.ArgumentTypeError(f"wanted an integer from 0 to 2**62 - 1, got {text}")
+    return number
+
+
+def _device(text: str) -> torch.device:
+    try:
+        device = pick_device(text)
+        torch.empty(1, device=device)
+    except (ValueError, RuntimeError, AssertionError) as error:
+        wanted = "auto, or a device that PyTorch finds on this machine"
+        raise argparse.ArgumentTypeError(f"wanted {wanted}, got {text}: {error}") from error
+    return device
 
 
 # --- train ------------------------------------------------------------------------------------
@@ -327,7 +344,7 @@ def _measure(
     """Print and return the bound and the log-likelihood, with their standard errors."""
     if len(rows) < 2:
         fail("data", "at least 2 examples, to tell the error of an average", len(rows))
-    device = pick_device(options.device)
+    device = options.device
     generator = Generator(device).manual_seed(0)
     model.to(device)
     bounds, log_probs = [], []

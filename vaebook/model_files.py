@@ -93,9 +93,10 @@ def save_model(model: VAE, path: str | os.PathLike[str]) -> None:
     dtypes = {value.dtype for value in weights.values()}
     if len(dtypes) > 1:
         fail("model", "weights of one type", dtypes)
-    text = json.dumps(configuration)
-    header = {"format": "pt", "vaebook": text, "sha256": _checksum(text, weights)}
-    write_atomically(Path(path), safetensors.torch.save(weights, header))
+    entry = {"model": configuration, "sha256": _checksum(configuration, weights)}
+    # one entry: the library writes several in an order that changes from run to run
+    header = {"vaebook": json.dumps(entry)}
+    write_atomically(Path(path).expanduser(), safetensors.torch.save(weights, header))
 
 
 def load_model(path: str | os.PathLike[str]) -> VAE:
@@ -118,20 +119,20 @@ def load_model(path: str | os.PathLike[str]) -> VAE:
     ValueError
         If the file is damaged, or was not written by :func:`save_model`.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"path: wanted a file written by save_model, got {path}")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            text, checksum = header["vaebook"], header["sha256"]
+            entry = json.loads((file.metadata() or {})["vaebook"])
+            configuration, checksum = entry["model"], entry["sha256"]
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (safetensors.SafetensorError, KeyError) as error:
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
         fail("path", "a file written by save_model", f"{path}: {error!r}")
-    if _checksum(text, weights) != checksum:
+    if _checksum(configuration, weights) != checksum:
         fail("path", "the file as it was saved", f"{path}, whose checksum differs: it is damaged")
     try:
-        model = _build(json.loads(text))
+        model = _build(configuration)
         dtypes = {value.dtype for value in weights.values()}
         model.to(dtypes.pop()).load_state_dict(weights)
     except (KeyError, TypeError, AttributeError, RuntimeError) as error:
@@ -185,9 +186,9 @@ def _build(description: Any) -> Any:
         return NAMES[name](**{key: _build(value) for key, value in arguments.items()})
 
 
-def _checksum(text: str, weights: dict[str, Tensor]) -> str:
+def _checksum(configuration: Any, weights: dict[str, Tensor]) -> str:
     """SHA-256 of a model's description and of the name, type, shape and bytes of each weight."""
-    digest = hashlib.sha256(text.encode())
+    digest = hashlib.sha256(json.dumps(configuration).encode())
     for name, value in sorted(weights.items()):
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
         digest.update(value.contiguous().view(-1).view(torch.uint8).numpy().data)
