@@ -5,6 +5,7 @@
     vaebook train photos --model conv --epochs 20 --out runs/photos
     vaebook evaluate runs/photos other_photos
     vaebook sample runs/photos --n 64 --out new.png
+    torchrun --nproc-per-node 2 -m vaebook.cli train photos --out runs/photos
 
 It is a thin face over :mod:`vaebook.own_data`, :mod:`vaebook.training` and
 :mod:`vaebook.model_files`. A run is a folder: ``run.json`` (the settings), ``checkpoint.pt``,
@@ -29,11 +30,11 @@ from torch import Generator, Tensor
 
 from vaebook import __version__, own_data
 from vaebook._checks import fail
-from vaebook._standin import Callback, CsvLog, EarlyStopping, fit
+from vaebook.distributed import join
 from vaebook.estimators import Estimate, monte_carlo
 from vaebook.likelihoods import Likelihood, bits_per_dimension
 from vaebook.model_files import load_model, save_model, write_atomically
-from vaebook.training import pick_device, progress_bar
+from vaebook.training import Callback, CsvLog, EarlyStopping, fit, pick_device, progress_bar
 from vaebook.vae import VAE, conv_vae, elbo_objective, mlp_vae, residual_vae, set_output_bias
 
 if TYPE_CHECKING:
@@ -145,7 +146,11 @@ def _device(text: str) -> torch.device:
 
 
 def train(options: argparse.Namespace) -> None:
-    """Train a model of a folder's or file's data, and measure it on data held out."""
+    """Train a model of a folder's or file's data, and measure it on data held out.
+
+    Of several processes, all train, and the first one shows, measures and writes.
+    """
+    team, _ = join(pick_device(options.device))
     folder = _open_folder(Path(options.out).expanduser())
     examples = own_data.read(options.data)
     parts = own_data.split(examples.rows)
@@ -159,8 +164,11 @@ def train(options: argparse.Namespace) -> None:
         f"{len(part):,} for {use}"
         for part, use in zip(parts, ("training", "validation", "test"), strict=True)
     )
-    print(f"data: {examples} ({sizes})")
-    print(f"model: {options.model}, {options.latents} latent dimensions, {preparation.likelihood}")
+    if team.leads:
+        print(f"data: {examples} ({sizes})")
+        print(
+            f"model: {options.model}, {options.latents} latent dimensions, {preparation.likelihood}"
+        )
 
     # what a transform does, it does in every step; real numbers need it once
     once = preparation.scaling is not None
@@ -180,6 +188,8 @@ def train(options: argparse.Namespace) -> None:
         checkpoint=folder / "checkpoint.pt",
         callbacks=_callbacks(folder, options),
     )
+    if not team.leads:
+        return
     save_model(model, folder / "model.safetensors")
     _write_json(folder / "run.json", settings)
     results = _measure(model, preparation, parts[2], options)
