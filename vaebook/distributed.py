@@ -70,7 +70,7 @@ class Team:
         together = DistributedDataParallel(
             _Evaluated(model, objective),
             device_ids=[device] if device.type == "cuda" else None,
-            find_unused_parameters=True,
+            static_graph=True,  # weights that the objective does not use are found once
         )
 
         def evaluate(_: nn.Module, x: Tensor, generator: Generator, **weight: Any) -> Any:
