@@ -226,7 +226,8 @@ class NumericalInverse:
 
     def ppf(self, q: ArrayLike) -> Array:
         """Quantile of each number of `q`, which must lie in [0, 1]."""
-        return self._quantile(_probabilities("q", q))
+        q = _probabilities("q", q)
+        return self._quantile(q)
 
     def isf(self, q: ArrayLike) -> Array:
         """Quantile counted from above, of ``1 - q``; without `sf` it resolves as much as `ppf`."""
