@@ -99,9 +99,9 @@ def cuda(monkeypatch):
     monkeypatch.setattr(training, "on_gpu", lambda device: True)
     add_up = training._Run.note
 
-    def note(run, loss, values):
+    def note(run, loss, bound, terms):
         Graph.outside[:] = [*vars(run.watch).values(), *run.sums.values()]
-        add_up(run, loss, values)
+        add_up(run, loss, bound, terms)
 
     monkeypatch.setattr(training._Run, "note", note)
 

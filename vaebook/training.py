@@ -268,7 +268,7 @@ def find_gradient(run: _Run, batch: Tensor) -> None:
     # backward: the derivative of the loss in every weight
     run.optimizer.zero_grad(set_to_none=True)
     loss.backward()
-    run.note(loss.detach(), {"bound": bound, **terms} | {"bound": bound})
+    run.note(loss, bound, terms)
 
 
 @dataclass(frozen=True)
@@ -390,15 +390,15 @@ class _Run:
         n_own = self.team.share(self.batch_rows())
         return bound[:n_own].sum() * (self.team.size / self.batch_rows())
 
-    def note(self, loss: Tensor, values: dict[str, Tensor]) -> None:
+    def note(self, loss: Tensor, bound: Tensor, terms: dict[str, Tensor]) -> None:
         """Add up on the device what the history needs, and remember the first bad loss."""
         n_own = self.team.share(self.batch_rows())
-        for name, each in values.items():
+        for name, each in ({"bound": bound, **terms} | {"bound": bound}).items():
             total = _each(name, each.detach(), max(1, n_own))[:n_own].sum(dtype=self.sum_dtype)
             if name not in self.sums:
                 self.sums[name] = torch.zeros_like(total)
             self.sums[name] += total
-        self.watch.see(loss)
+        self.watch.see(loss.detach())
         if not on_gpu(self.device):  # nothing waits there: stop before the weights move
             self._stop_if_failed()
 
