@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 
 class Graph(TorchDispatchMode):
@@ -31,9 +31,10 @@ class Graph(TorchDispatchMode):
         if operation._schema.is_mutable:
             for address in given.keys() - self.own - self.before.keys():
                 self.before[address] = given[address], given[address].clone()
+        noted = aliases((args, kwargs))
         result = operation(*args, **kwargs)
         self.own |= {memory(tensor) for tensor in tensors_of(result)} - given.keys()
-        self.steps.append((operation, args, kwargs, result))
+        self.steps.append((operation, *noted, aliases(result)))
         return result
 
     def __enter__(self) -> Graph:
@@ -57,6 +58,11 @@ class Graph(TorchDispatchMode):
                 for old, new in zip(tensors_of(result), tensors_of(again), strict=True):
                     if memory(old) != memory(new):
                         old.copy_(new)
+
+
+def aliases(values: Any) -> Any:
+    """Return tensors of the same memory, whose shape nobody changes afterwards."""
+    return tree_map_only(Tensor, Tensor.detach, values)
 
 
 def memory(tensor: Tensor) -> int:
