@@ -219,7 +219,7 @@ def seconds(work: Callable[[], Any], device: torch.device, n: int = 1) -> float:
 
 def speeds(device: torch.device, n_rows: int) -> Iterator[tuple[str, float, str, float]]:
     """Time each work beside others: its name and seconds, the other's name and seconds."""
-    digits = data.load("mnist").train
+    digits = data.load("mnist").train_and_validation
     pixels = digits.pixels()[:n_rows]
     rows = pixels.to(device)
     options: dict[str, Any] = {
