@@ -312,3 +312,33 @@ def test_the_command_is_installed():
     for command in (["-m", "vaebook.cli"], ["-c", "from vaebook.cli import main; main()"]):
         said = subprocess.check_output([sys.executable, *command, "--version"], text=True)
         assert said.startswith("vaebook ")
+
+
+def epochs_in(folder):
+    with (folder / "history.csv").open() as file:
+        return [int(row["epoch"]) for row in csv.DictReader(file)]
+
+
+def test_more_epochs_at_a_constant_rate_continue_a_run(data, tmp_path):
+    file, out = data(BINARY), tmp_path / "run"
+    options = [*QUICK, "--schedule", "constant"]
+    assert run("train", file, "--out", out, *options) == 0
+    first = load_model(out / "model.safetensors").state_dict()
+    assert run("train", file, "--out", out, *options, "--epochs", "4") == 0
+    assert epochs_in(out) == [0, 1, 2, 3, 4]
+    whole = tmp_path / "whole"
+    assert run("train", file, "--out", whole, *options, "--epochs", "4") == 0
+    for name, weight in load_model(whole / "model.safetensors").state_dict().items():
+        assert torch.equal(weight, load_model(out / "model.safetensors").state_dict()[name])
+    longer = load_model(out / "model.safetensors").state_dict()
+    assert not all(torch.equal(first[name], weight) for name, weight in longer.items())
+
+
+def test_training_ends_when_validation_no_longer_improves(data, tmp_path):
+    out = tmp_path / "run"
+    hopeless = ["--lr", "1e-9", "--epochs", "30", "--patience", "2"]
+    assert run("train", data(BINARY), "--out", out, *QUICK, *hopeless) == 0
+    with (out / "history.csv").open() as file:
+        bounds = [float(row["validation_bound"]) for row in csv.DictReader(file)]
+    assert len(bounds) < 31
+    assert max(range(len(bounds)), key=bounds.__getitem__) == len(bounds) - 3

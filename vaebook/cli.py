@@ -30,7 +30,7 @@ from torch import Generator, Tensor
 
 from vaebook import __version__, own_data
 from vaebook._checks import fail
-from vaebook.distributed import join
+from vaebook.distributed import Team, join
 from vaebook.estimators import Estimate, monte_carlo
 from vaebook.likelihoods import Likelihood, bits_per_dimension
 from vaebook.model_files import load_model, save_model, write_atomically
@@ -148,7 +148,7 @@ def _device(text: str) -> torch.device:
 def train(options: argparse.Namespace) -> None:
     """Train a model of a folder's or file's data, and measure it on data held out.
 
-    Of several processes, all train, and the first one shows, measures and writes.
+    Of several processes, all train and measure, and the first one shows and writes.
     """
     team, _ = join(pick_device(options.device))
     folder = _open_folder(Path(options.out).expanduser())
@@ -188,11 +188,12 @@ def train(options: argparse.Namespace) -> None:
         checkpoint=folder / "checkpoint.pt",
         callbacks=_callbacks(folder, options),
     )
+    if team.leads:
+        save_model(model, folder / "model.safetensors")
+        _write_json(folder / "run.json", settings)
+    results = _measure(model, preparation, parts[2], options, team)
     if not team.leads:
         return
-    save_model(model, folder / "model.safetensors")
-    _write_json(folder / "run.json", settings)
-    results = _measure(model, preparation, parts[2], options)
     _write_json(folder / "results.json", results)
     if len(examples.shape) == 3:
         _draw_sheets(folder, model, preparation, parts[2], examples.shape)
@@ -312,8 +313,10 @@ def evaluate(options: argparse.Namespace) -> None:
     if (list(examples.shape), examples.kind) != (run["shape"], run["kind"]):
         wanted = f"{run['kind']} data of shape {run['shape']}, as the run's"
         fail(options.data, wanted, f"{examples.kind} ones of shape {list(examples.shape)}")
-    print(f"data: {examples}")
-    _measure(model, preparation, examples.rows, options)
+    team, _ = join(pick_device(options.device))
+    if team.leads:
+        print(f"data: {examples}")
+    _measure(model, preparation, examples.rows, options, team)
 
 
 def sample(options: argparse.Namespace) -> None:
@@ -349,38 +352,57 @@ def _in_units(
 
 
 def _measure(
-    model: VAE, preparation: own_data.Preparation, rows: Tensor, options: argparse.Namespace
+    model: VAE,
+    preparation: own_data.Preparation,
+    rows: Tensor,
+    options: argparse.Namespace,
+    team: Team,
 ) -> dict[str, Any]:
-    """Print and return the bound and the log-likelihood, with their standard errors."""
+    """Print and return the bound and the log-likelihood, with their standard errors.
+
+    Of several processes, each measures its share.
+    """
     if len(rows) < 2:
         fail("data", "at least 2 examples, to tell the error of an average", len(rows))
     device = options.device
-    generator = Generator(device).manual_seed(0)
+    generator = Generator(device).manual_seed(team.rank)
     model.to(device)
-    bounds, log_probs = [], []
-    for part in progress_bar(preparation(rows).split(AT_ONCE), "measuring", True):
-        x = part.to(device)
-        with torch.inference_mode():
-            bounds.append(model.elbo(x, generator).cpu())
-            log_probs.append(model.log_prob_estimate(x, options.k, generator).cpu())
+
+    def measured(own: Tensor) -> Tensor:
+        parts = []
+        for part in progress_bar(preparation(own).split(AT_ONCE), "measuring", team.leads):
+            x = part.to(device)
+            with torch.inference_mode():
+                bound = model.elbo(x, generator)
+                log_prob = model.log_prob_estimate(x, options.k, generator)
+            parts.append(torch.stack([bound, log_prob], 1).cpu())
+        return torch.cat(parts)
+
+    bounds, log_probs = team.map_rows(measured, rows).unbind(1)
     model.cpu()
     results: dict[str, Any] = {"examples": len(rows), "k": options.k}
-    print(f"{len(rows):,} test examples:" if options.run is train else f"{len(rows):,} examples:")
-    for name, parts in (("bound", bounds), ("log-likelihood", log_probs)):
-        nats = monte_carlo(torch.cat(parts).double() - preparation.log_volume)
+    lines = [
+        f"{len(rows):,} test examples:" if options.run is train else f"{len(rows):,} examples:"
+    ]
+    for name, values in (("bound", bounds), ("log-likelihood", log_probs)):
+        nats = monte_carlo(values.double() - preparation.log_volume)
         bits = Estimate(*(bits_per_dimension(each, rows.shape[1]) for each in nats))
         results[name] = {"nats": float(nats.value), "error": float(nats.standard_error)}
         results[name]["bits_per_dimension"] = float(bits.value)
         results[name]["bits_error"] = abs(float(bits.standard_error))
-        print(
+        lines.append(
             f"  {name:<15} {nats.value:9.2f} ± {nats.standard_error:.2f} nats   "
             f"{bits.value:.4f} ± {bits.standard_error.abs():.4f} bits a dimension"
         )
-    print(f"  (log-likelihood: k = {options.k} importance samples, a lower bound on average)")
+    lines.append(
+        f"  (log-likelihood: k = {options.k} importance samples, a lower bound on average)"
+    )
     if preparation.scaling is not None:
-        print("  (of densities in the units of the data)")
+        lines.append("  (of densities in the units of the data)")
     if (preparation.kind, preparation.likelihood) == ("8-bit", "bernoulli"):
-        print("  (of binary images, one drawn for each grey one)")
+        lines.append("  (of binary images, one drawn for each grey one)")
+    if team.leads:
+        print("\n".join(lines))
     return results
 
 
