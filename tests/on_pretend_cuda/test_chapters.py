@@ -54,5 +54,5 @@ def test_the_cells_run(name, monkeypatch, tmp_path):
             model, "log_prob_estimate", at_most(3, model.log_prob_estimate, (2, "k"))
         )
     sample = vaebook.data.ToyDensity.sample
-    monkeypatch.setattr(vaebook.data.ToyDensity, "sample", at_most(1000, sample, (1, "n")))
+    monkeypatch.setattr(vaebook.data.ToyDensity, "sample", at_most(1500, sample, (1, "n")))
     run_chapter(name)
