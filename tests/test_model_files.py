@@ -10,13 +10,14 @@ import torch
 from torch import nn
 
 from tests.common import seeded
+from vaebook._files import write_atomically
 from vaebook.likelihoods import (
     CausalBernoulli,
     ContinuousBernoulli,
     DiscretizedLogistic,
     Gaussian,
 )
-from vaebook.model_files import load_model, save_model, write_atomically
+from vaebook.model_files import load_model, save_model
 from vaebook.priors import MixturePrior
 from vaebook.vae import VAE, Encoder, conv_vae, mlp_vae, residual_vae
 

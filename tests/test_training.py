@@ -210,27 +210,36 @@ def test_resume_is_exact_with_every_option(tmp_path, changes):
     assert_same_weights(resumed, whole)
 
 
-KILLED = """
-import os, signal, sys
+ENDED = """
+import os, sys
 sys.path.insert(0, {folder!r})
 import test_training as t
-t.training.SECONDS_BETWEEN_SAVES = 0.0
-kill = lambda: os.kill(os.getpid(), signal.SIGKILL)
-t.train(t.make_model(), t.Probe(kill, at=[9]), checkpoint={checkpoint!r})
+t.training.SECONDS_BETWEEN_SAVES = {seconds}
+end = lambda: os.kill(os.getpid(), {number})
+t.train(t.make_model(), t.Probe(end, at=[9]), checkpoint={checkpoint!r})
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
-def test_a_killed_run_resumes_bit_for_bit(tmp_path, uninterrupted):
-    checkpoint = tmp_path / "run.pt"
-    script = KILLED.format(folder=str(Path(__file__).parent), checkpoint=str(checkpoint))
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+@pytest.mark.parametrize(
+    ("name", "seconds", "n_saved"),
+    [("SIGKILL", 0.0, 8), ("SIGTERM", 30.0, 9)],  # the one dies in its ninth step, the other after
+)
+def test_an_ended_run_resumes_bit_for_bit(tmp_path, uninterrupted, name, seconds, n_saved):
+    checkpoint, number = tmp_path / "run.pt", int(signal.Signals[name])
+    script = ENDED.format(
+        folder=str(Path(__file__).parent),
+        checkpoint=str(checkpoint),
+        number=number,
+        seconds=seconds,
+    )
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False
     )
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert done.returncode == -number, done.stderr
     model, probe = make_model(seed=5), Probe()
     history = train(model, probe, checkpoint=checkpoint)
-    assert len(probe.train) == STEPS - 8  # step 9 died before it was saved
+    assert len(probe.train) == STEPS - n_saved
     assert_same_weights(model, uninterrupted[0])
     assert_same_history(history, uninterrupted[1])
 
@@ -824,29 +833,6 @@ def test_two_runs_do_not_write_one_file(tmp_path, monkeypatch):
     assert path.read_bytes() == b"of another run"
 
 
-ENDED = """
-import os, signal, sys
-sys.path.insert(0, {folder!r})
-import test_training as t
-end = lambda: os.kill(os.getpid(), signal.SIGTERM)
-t.train(t.make_model(), t.Probe(end, at=[9]), checkpoint={checkpoint!r})
-"""
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM to send")
-def test_a_run_that_is_told_to_end_saves_and_ends(tmp_path, uninterrupted):
-    checkpoint = tmp_path / "run.pt"
-    script = ENDED.format(folder=str(Path(__file__).parent), checkpoint=str(checkpoint))
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == -signal.SIGTERM, done.stderr
-    model, probe = make_model(seed=5), Probe()
-    train(model, probe, checkpoint=checkpoint)
-    assert len(probe.train) == STEPS - 9
-    assert_same_weights(model, uninterrupted[0])
-
-
 def test_a_second_ctrl_c_acts_at_once():
     def twice():
         signal.raise_signal(signal.SIGINT)
@@ -1008,3 +994,5 @@ def test_the_history_is_written_as_a_table(tmp_path, uninterrupted):
             written = [row[f"{split}_{name}"] for row in rows]
             assert [float(v) for v in written if v] == values
     assert rows[0]["train_bound"] == rows[0]["seconds"] == ""
+    with pytest.raises(OSError, match=r"^path: .* cannot be written"):
+        training.CsvLog(path / "below.csv")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -45,17 +46,32 @@ def check_float(argument: str, value: Tensor, n_dims: int | None = None) -> None
         fail(argument, "a floating-point tensor", f"dtype {value.dtype}")
     if n_dims is not None and value.ndim != n_dims:
         fail(argument, f"a tensor of {n_dims} dimensions", f"shape {tuple(value.shape)}")
-    if value.numel() and not values_are_trusted():
-        low, high = value.detach().aminmax()  # one pass, where isfinite takes several; NaN wins
-        if not (low > -math.inf and high < math.inf):
-            fail(argument, "finite numbers", first_not_finite(value))
+    if not values_are_trusted():
+        check_finite(argument, value)
 
 
-def first_not_finite(value: Tensor) -> str:
-    """Say where the first number stands that is NaN or infinite."""
+def check_finite(argument: str, value: Tensor, rows: Tensor | None = None) -> None:
+    """Require finite numbers, or name the first other one by its row, or by its place in `rows`."""
+    if value.numel() == 0:
+        return
+    low, high = value.detach().aminmax()  # one pass, where isfinite takes several; NaN wins
+    if low > -math.inf and high < math.inf:
+        return
     first = (~value.detach().isfinite()).nonzero()[0].tolist()
-    row = f" in row {first[0]}" if first else ""
-    return f"{float(value[tuple(first)])}{row}"
+    row = f" in row {first[0] if rows is None else int(rows[first[0]])}" if first else ""
+    fail(argument, "finite numbers", f"{float(value[tuple(first)])}{row}")
+
+
+def warn_of_units(says: str, added: float, variances: np.ndarray, stacklevel: int) -> None:
+    """Warn where what is added to variances is larger than one of them, other than 0."""
+    drowned = (variances > 0) & (variances < added)
+    if drowned.any():
+        column = drowned.argmax()
+        warnings.warn(
+            f"{says} the variance of column {column}: scale the columns (the variance of this one "
+            f"is {variances[column]:.3g}), or lower it",
+            stacklevel=stacklevel + 1,
+        )
 
 
 def check_rows(n_features: int | None = None, /, **tensors: Tensor) -> None:

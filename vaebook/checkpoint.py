@@ -9,8 +9,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from vaebook import _files
 from vaebook._checks import fail
 
+SUFFIX = ".tmp"  # one for all runs: what a killed one leaves is found again
 WANTED = "a file written by fit (delete it to start anew)"
 
 
@@ -22,15 +24,7 @@ def prepare(path: Path) -> None:
     OSError
         If the folder cannot be made or written.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_dir():
-            raise IsADirectoryError("it is a folder")
-        unfinished = _unfinished(path)
-        unfinished.touch()
-        unfinished.unlink()  # also what a killed run may have left
-    except OSError as error:
-        raise OSError(f"checkpoint: {path} cannot be written: {error}") from error
+    _files.prepare(path, "checkpoint", SUFFIX)
 
 
 def write(path: Path, state: dict[str, Any]) -> None:
@@ -41,12 +35,10 @@ def write(path: Path, state: dict[str, Any]) -> None:
     OSError
         If there is no room, say; nothing is then left of the attempt.
     """
-    unfinished = _unfinished(path)
     try:
-        torch.save(state, unfinished)
-        unfinished.replace(path)
+        with _files.whole_file(path, SUFFIX) as unfinished:
+            torch.save(state, unfinished)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-        unfinished.unlink(missing_ok=True)
         raise OSError(f"checkpoint: {path} could not be written: {error}") from error
 
 
@@ -100,7 +92,3 @@ def _plain_attributes(thing: object, depth: int = 2) -> dict[str, object]:
         elif depth > 0 and hasattr(value, "__dict__") and not isinstance(value, torch.Tensor):
             plain[key] = [type(value).__name__, _plain_attributes(value, depth - 1)]
     return plain
-
-
-def _unfinished(path: Path) -> Path:
-    return path.with_name(f"{path.name}.tmp")

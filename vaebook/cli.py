@@ -30,10 +30,11 @@ from torch import Generator, Tensor
 
 from vaebook import __version__, own_data
 from vaebook._checks import fail
+from vaebook._files import write_atomically
 from vaebook.distributed import Team, join
 from vaebook.estimators import Estimate, monte_carlo
 from vaebook.likelihoods import Likelihood, bits_per_dimension
-from vaebook.model_files import load_model, save_model, write_atomically
+from vaebook.model_files import load_model, save_model
 from vaebook.training import Callback, CsvLog, EarlyStopping, fit, pick_device, progress_bar
 from vaebook.vae import VAE, conv_vae, elbo_objective, mlp_vae, residual_vae, set_output_bias
 

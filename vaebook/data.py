@@ -17,11 +17,11 @@ import lzma
 import math
 import os
 import re
-import tempfile
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -34,6 +34,7 @@ from jaxtyping import Float, UInt8
 from torch import Generator, Tensor
 
 from vaebook._checks import check_at_least, check_batch, check_in, fail
+from vaebook._files import write_atomically
 
 __all__ = [
     "Banana",
@@ -276,7 +277,7 @@ def _read_mnist(file: str) -> np.ndarray:
         content = b""
     if hashlib.sha256(content).hexdigest() != MNIST_SHA256[file]:
         content = _unpack_mnist(file)
-        _write_atomically(cached, content)
+        _write_to_cache(cached, content)
     return _parse_idx(content, str(cached))
 
 
@@ -291,19 +292,11 @@ def _unpack_mnist(file: str) -> bytes:
     return content
 
 
-def _write_atomically(path: Path, content: bytes) -> None:
-    """Write a cache file whole or not at all; a folder that cannot be written is no error."""
-    temporary = None
-    try:
+def _write_to_cache(path: Path, content: bytes) -> None:
+    """Write a cache file whole; a folder that cannot be written is no error."""
+    with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as stream:
-            temporary = Path(stream.name)
-            stream.write(content)
-        # Two processes may both get here; each renames a complete file of its own.
-        temporary.replace(path)
-    except OSError:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+        write_atomically(path, content)
 
 
 def _download(name: str, file: str) -> Path:

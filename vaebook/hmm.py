@@ -23,7 +23,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted, check_random_state
 from torch import Generator, Tensor
 
-from vaebook._checks import check_at_least, check_in, check_table, fail
+from vaebook._checks import check_at_least, check_in, check_table, fail, warn_of_units
 from vaebook.mixture import CovarianceType, log_joint, precision_cholesky, scatter
 
 Array = NDArray[Any]
@@ -554,13 +554,8 @@ class GaussianHMM(_HiddenMarkovModel):
         constant = variances <= (10 * np.finfo(np.float64).eps * np.abs(X).max(axis=0)) ** 2
         if self.min_covar is None:
             return np.where(constant, 1e-6, 1e-6 * variances)
-        drowned = ~constant & (variances < self.min_covar)
-        if drowned.any():
-            warnings.warn(
-                f"min_covar={self.min_covar:g} is larger than the variance of column "
-                f"{drowned.argmax()}, {variances[drowned][0]:.3g}: scale the data, or lower it",
-                stacklevel=4,
-            )
+        says = f"min_covar={self.min_covar:g} is larger than"
+        warn_of_units(says, self.min_covar, np.where(constant, 0.0, variances), stacklevel=4)
         return np.full(X.shape[1], float(self.min_covar))
 
     def _log_emissions(self, X: Array) -> Array:

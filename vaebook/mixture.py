@@ -24,7 +24,7 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from vaebook._checks import check_table, fail
+from vaebook._checks import check_table, fail, warn_of_units
 from vaebook.gaussian import LOG_2PI
 
 Array = NDArray[Any]
@@ -606,14 +606,8 @@ class GaussianMixture(DensityMixin, BaseEstimator):
 
     def _warn_of_units(self, X: Array) -> None:
         """Say so where `reg_covar`, in squared units of the data, is larger than they spread."""
-        variances = X.var(axis=0, dtype=np.float64)
-        drowned = (variances > 0) & (variances < self.reg_covar)
-        if drowned.any():
-            warnings.warn(
-                f"reg_covar={self.reg_covar:g} is larger than the variance of column "
-                f"{drowned.argmax()}, {variances[drowned][0]:.3g}: scale the data, or lower it",
-                stacklevel=3,
-            )
+        says = f"reg_covar={self.reg_covar:g} is larger than"
+        warn_of_units(says, self.reg_covar, X.var(axis=0, dtype=np.float64), stacklevel=3)
 
     def _run(self, X: Array, start: MixtureParameters, bound: float, attempt: int) -> _Run:
         """EM from one start: until the bound rises by less than `tol`, or `max_iter` steps."""

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from vaebook._checks import fail
+from vaebook._files import write_atomically
 from vaebook.likelihoods import (
     Bernoulli,
     CausalBernoulli,
@@ -138,17 +139,6 @@ def load_model(path: str | os.PathLike[str]) -> VAE:
     except (KeyError, TypeError, AttributeError, RuntimeError) as error:
         fail("path", "a model of this version of vaebook", f"{path}: {error!r}")
     return model.eval()
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all, and leave nothing else behind."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def _describe(part: Any, place: str) -> Any:

@@ -7,7 +7,6 @@ They can also draw new data.
 from __future__ import annotations
 
 import math
-import warnings
 from abc import ABCMeta, abstractmethod
 from collections.abc import Iterator
 from numbers import Real
@@ -26,7 +25,7 @@ from sklearn.utils.validation import (
     check_random_state,
 )
 
-from vaebook._checks import check_at_least, check_table, fail
+from vaebook._checks import check_at_least, check_table, fail, warn_of_units
 from vaebook.mixture import log_joint
 
 Array = NDArray[Any]
@@ -326,13 +325,8 @@ class GaussianNB(_NaiveBayes):
         self.epsilon_ = self.var_smoothing * float(variances.max())
         self.theta_ = np.array([moments.means for moments in self._of_classes])
         self.var_ = np.array([each.variances() for each in self._of_classes]) + self.epsilon_
-        drowned = (variances > 0) & (variances < self.epsilon_)
-        if drowned.any():
-            warnings.warn(
-                f"var_smoothing={self.var_smoothing:g} of the largest variance is more than the "
-                f"variance of column {drowned.argmax()}: scale the columns, or lower it",
-                stacklevel=4,
-            )
+        says = f"var_smoothing={self.var_smoothing:g} of the largest variance is more than"
+        warn_of_units(says, self.epsilon_, variances, stacklevel=4)
 
     def _check_fitted(self) -> None:
         flat = ~(self.var_[self.class_count_ > 0] > 0)

@@ -33,7 +33,7 @@ from torch import Generator, Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm.auto import tqdm
 
-from vaebook import __version__
+from vaebook import __version__, _files
 from vaebook import checkpoint as files
 from vaebook._checks import check_at_least, check_in, check_sizes, fail, trusted_values
 from vaebook.data import cache_folder
@@ -226,7 +226,8 @@ def fit(
                     take_step(run, batch)
                     if run.look_is_due():
                         run.look()
-                        show_terms(bar, run.averages())
+                        if not bar.disable:
+                            show_terms(bar, run.averages())
                     stopped, due = team.any_of(run.step, stop.is_set(), run.save_is_due())
                     if stopped or due:
                         run.save()
@@ -331,9 +332,8 @@ class _Run:
         self.stamp = files.stamp(path)
         self.unsaved: OSError | None = None
         self.records = record and on_gpu(device) and team.size == 1
-        self.beta = torch.full(
-            (), self.weight_of_divergence(), device=device
-        )  # for a recorded step
+        # read by a recorded step, for which a number of Python would stand still
+        self.beta = torch.full((), self.weight_of_divergence(), device=device)
         self.find_gradient = self._gradient_finder()
         self.start_epoch()
 
@@ -382,19 +382,18 @@ class _Run:
 
     def mean(self, bound: Tensor) -> Tensor:
         """Average the bound over the batch, of which this process may have a share."""
-        n_here = max(1, self.team.share(self.batch_rows()))
-        if bound.shape != (n_here,):
-            fail("objective", f"one bound a datum, ({n_here},)", tuple(bound.shape))
+        n_own = self.team.share(self.batch_rows())
+        if bound.shape != (max(1, n_own),):
+            fail("objective", f"one bound a datum, ({max(1, n_own)},)", tuple(bound.shape))
         if self.team.size == 1:
             return bound.mean()
-        n_own = self.team.share(self.batch_rows())
         return bound[:n_own].sum() * (self.team.size / self.batch_rows())
 
     def note(self, loss: Tensor, bound: Tensor, terms: dict[str, Tensor]) -> None:
         """Add up on the device what the history needs, and remember the first bad loss."""
         n_own = self.team.share(self.batch_rows())
-        for name, each in ({"bound": bound, **terms} | {"bound": bound}).items():
-            total = _each(name, each.detach(), max(1, n_own))[:n_own].sum(dtype=self.sum_dtype)
+        for name, each in _by_name(bound, terms).items():
+            total = each.detach()[:n_own].sum(dtype=self.sum_dtype)
             if name not in self.sums:
                 self.sums[name] = torch.zeros_like(total)
             self.sums[name] += total
@@ -429,7 +428,8 @@ class _Run:
             self.averaged.update(self.model)
         self.n_seen += self.batch_rows()
         self.step += 1
-        self.beta.fill_(self.weight_of_divergence())
+        if self.records and self.recipe.kl_warmup > 0:
+            self.beta.fill_(self.weight_of_divergence())
 
     def end_epoch(self) -> None:
         self.look()
@@ -454,8 +454,8 @@ class _Run:
             for batch in Batches(rows, own, 1000):
                 x = self.transform(batch, generator)
                 bound, terms = self.own_objective(model, x, generator)
-                for name, each in ({"bound": bound, **terms} | {"bound": bound}).items():
-                    sums[name] = sums.get(name, 0.0) + float(_each(name, each, len(batch)).sum())
+                for name, each in _by_name(bound, terms).items():
+                    sums[name] = sums.get(name, 0.0) + float(each.sum())
         model.train()
         totals = self.team.add_up(torch.tensor(list(sums.values()), dtype=torch.float64))
         for name, total in zip(sums, totals.tolist(), strict=True):
@@ -549,7 +549,7 @@ class _Run:
     def _noise_states(self) -> list[Tensor]:
         """Return the states of all generators that a step may draw from."""
         states = [self.noise.get_state(), torch.get_rng_state()]
-        if self.device.type == "cuda":
+        if on_gpu(self.device):
             states.append(torch.cuda.get_rng_state(self.device))
         return states
 
@@ -559,7 +559,7 @@ class _Run:
             own, *torchs = [state.cpu() for state in states[self.team.rank]]
             self.noise.set_state(own)
             torch.set_rng_state(torchs[0])
-            if self.device.type == "cuda":
+            if on_gpu(self.device):
                 torch.cuda.set_rng_state(torchs[1], self.device)
         except (IndexError, TypeError, RuntimeError):
             self.noise.manual_seed(self.recipe.seed + 1 + self.team.rank * 2**32 + self.step)
@@ -633,7 +633,7 @@ class CsvLog:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path).expanduser()
-        files.prepare(self.path)
+        _files.prepare(self.path, "path", ".tmp")
 
     def __call__(self, history: History) -> None:
         """Write the whole history, so that a resumed run leaves no gap."""
@@ -644,7 +644,7 @@ class CsvLog:
         columns |= {f"train_{name}": before + values for name, values in history.train.items()}
         for name, values in history.validation.items():
             columns[f"validation_{name}"] = [""] * (n + 1 - len(values)) + values
-        with self.path.open("w", newline="") as file:
+        with _files.whole_file(self.path) as path, path.open("w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(columns)
             writer.writerows(zip(*columns.values(), strict=True))
@@ -748,7 +748,7 @@ def _own_arithmetic(device: torch.device, seed: int) -> Iterator[None]:
     times slower on most processors.
     """
     was_flushed = bool(torch.full((1,), 5e-324, dtype=torch.float64) * 1 == 0)
-    gpus = [device] if device.type == "cuda" else []
+    gpus = [device] if on_gpu(device) else []
     torch.set_flush_denormal(True)
     try:
         with torch.random.fork_rng(gpus):
@@ -831,11 +831,14 @@ def _own_beta(objective: Objective) -> float:
     return float(beta.default)
 
 
-def _each(name: str, values: Tensor, n: int) -> Tensor:
-    """Return one value a datum; a term may be one number that holds for all."""
-    if values.shape not in ((), (n,)):
-        fail("objective", f"a term {name!r} of one value a datum, ({n},)", tuple(values.shape))
-    return values.expand(n)
+def _by_name(bound: Tensor, terms: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the bound and its terms, one value a datum; a term may be one number for all."""
+    for name, values in terms.items():
+        if values.shape not in ((), bound.shape):
+            wanted = f"a term {name!r} of one value a datum, {tuple(bound.shape)}"
+            fail("objective", wanted, tuple(values.shape))
+    named = {"bound": bound, **terms} | {"bound": bound}
+    return {name: values.expand(bound.shape) for name, values in named.items()}
 
 
 def _unchanged(batch: Tensor, generator: Generator) -> Tensor:

@@ -6,7 +6,7 @@ from tests.pretend_cuda import PretendCuda
 
 TRAINING = {"fit", "fit_gan"}
 ELSEWHERE = {  # they start processes of their own, or only take long
-    "test_a_killed_run_resumes_bit_for_bit",
+    "test_an_ended_run_resumes_bit_for_bit",
     "test_a_linear_vae_reaches_the_maximum_likelihood_of_ppca",
 }
 
