@@ -381,7 +381,7 @@ def test_gradients_of_a_gaussian_with_learned_variance() -> None:
         assert gradient.tolist() == pytest.approx(printed, abs=1e-12)
 
 
-@pytest.mark.equation("eq-joint-linear-gaussian", tolerance="1e-9")
+@pytest.mark.equation("eq-joint-linear-gaussian", tolerance="1e-9; 1e-12 for the posterior")
 def test_the_posterior_from_the_joint_gaussian() -> None:
     """p(z) p(x|z) from SciPy at random pairs; the conditional against the model's posterior."""
     weight, offset = normals(5, 2, seed=1), normals(5, seed=2)
@@ -397,7 +397,20 @@ def test_the_posterior_from_the_joint_gaussian() -> None:
     assert joint.log_prob(torch.cat([z, x], dim=1)).numpy() == pytest.approx(product, abs=1e-9)
     found = joint.conditional(torch.arange(7) >= 2, x)
     for ours, exact in zip(found, model.posterior(x), strict=True):
-        assert ours.numpy() == pytest.approx(exact.numpy(), abs=1e-9)
+        assert ours.numpy() == pytest.approx(exact.numpy(), abs=1e-12)
+
+
+@pytest.mark.parametrize("n", [1, 4, 16])
+def test_a_mean_that_is_drawn_towards_the_prior(n: int) -> None:
+    """The formula of the exercise, from the conditional of the joint Gaussian."""
+    joint = 0.5 * torch.ones(n + 1, n + 1, dtype=F64)
+    joint[1:, 1:] += torch.eye(n, dtype=F64)
+    x = normals(1, n) + 1
+    gaussian = FullGaussian(torch.zeros(n + 1, dtype=F64), joint)
+    mean, variance = gaussian.conditional(torch.arange(n + 1) > 0, x)
+    factor = 0.5 / (0.5 + 1 / n)
+    assert mean.item() == pytest.approx(factor * x.mean().item(), abs=1e-12)
+    assert variance.item() == pytest.approx(factor / n, abs=1e-12)
 
 
 # --- other forms ------------------------------------------------------------------------------

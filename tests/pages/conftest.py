@@ -186,7 +186,8 @@ def _look(page: Page, path: str, base: str, scheme: str) -> dict[str, Visit]:
             external.append(request.url)
 
     def note_failure(status: int, url: str) -> None:
-        if status >= 400:  # a file that has not changed is answered by 304, and is there
+        # a file that has not changed is answered by 304, and is there
+        if not 200 <= status < 300 and status != 304:
             missing.append(f"{url}: {status}")
 
     page.on("request", on_request)
