@@ -66,6 +66,7 @@ const axisHandle = (axis) => ({
 
 const plane = {
   title: "Density of (x₁, x₂)",
+  legend: [["mean of x₁ at each cut", colour.teal, "2 4"]],
   height: (width) => Math.min(width, 400),
   plot: (state, { matrix, given }, width) => ({
     width: Math.min(width, 400),

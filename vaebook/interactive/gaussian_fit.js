@@ -33,7 +33,7 @@ function view({ data, mean, std }) {
 }
 
 const AROUND = 3.5; // standard deviations of the data on either side of their mean
-const LEAST = 0.35, WIDEST = 3; // of the best standard deviation
+const LEAST = 0.5, WIDEST = 3; // of the best standard deviation
 const means = ({ mean, std }) => [mean - AROUND * std, mean + AROUND * std];
 const stds = ({ std }) => [LEAST * std, WIDEST * std];
 const PEAK = 1 / Math.sqrt(2 * Math.PI);
@@ -58,7 +58,7 @@ const curve = {
   height: 270,
   legend: [["best fit", colour.slate, "2 3", 1.6], ["yours", colour.vermilion]],
   plot: ({ data, mean, std, unit }, { fit }) => {
-    const domain = means(fit), grid = linspace(...domain, 181), top = 1.15 * PEAK / (0.5 * fit.std);
+    const domain = means(fit), grid = linspace(...domain, 181), top = (1.1 * PEAK) / (LEAST * fit.std);
     const bell = (parameters, options) => Plot.line(grid, {
       x: (x) => x, y: (x) => normal(x, parameters.mean, parameters.std), clip: true, ...options,
     });
