@@ -103,7 +103,8 @@ const climb = {
     const x = (_, i) => STEPS[i];
     const band = (share) => (values) => Math.max(quantile(values, share), domain[0]);
     return {
-      x: { type: "log", domain: [1, 500], label: "draws K", ticks: STEPS, tickFormat: "d" },
+      x: { type: "log", domain: [1, 500], label: "draws K",
+        ticks: [1, 5, 20, 100, 500], tickFormat: String },
       y: { domain, label: "nats" },
       marginLeft: 50,
       marks: [

@@ -91,7 +91,8 @@ export default figure({
   ],
   describe: (_, { order }) => {
     const [[best, nats], [worst, others]] = [order[0], order.at(-1)];
-    return `By these numbers ${best} makes this digit 10 to the power ` +
-      `${format(ordersBetween(nats, others), 0)} times as probable as ${worst}.`;
+    return "By these numbers the digit is 10 to the power " +
+      `${format(ordersBetween(nats, others), 0)} times as probable under "${best}" as under ` +
+      `"${worst}".`;
   },
 });
