@@ -62,12 +62,9 @@ function series({ log_weights, image, narrow, n_images }) {
   return known.get(name);
 }
 
-// One axis for a digit, whichever encoder: from the worst single draws to above the truth.
-const axis = (state) => {
-  const [wide, narrow] = [false, true].map((is) => series({ ...state, narrow: is }));
-  const low = Math.min(quantile(wide.drawn[0], 0.02), quantile(narrow.drawn[0], 0.2));
-  return [Math.floor(low), Math.ceil(wide.best + 2)];
-};
+// From the worst single draws to above the truth.
+const axis = ({ drawn, best }, narrow) =>
+  [Math.floor(quantile(drawn[0], narrow ? 0.2 : 0.02)), Math.ceil(best + 1.5)];
 
 const histogram = {
   height: 210,
@@ -78,8 +75,8 @@ const histogram = {
   ],
   plot: (state, { edges, heights, at, domain, best }) => ({
     x: { domain, label: "estimate of log p(x), nats" },
-    y: { domain: [0, 1], label: "share of the estimates", tickFormat: "%" },
-    marginLeft: 50,
+    y: { domain: [0, Math.max(...heights)], label: "share of the estimates", tickFormat: "%", ticks: 4 },
+    marginLeft: 50, marginBottom: 42,
     marks: [
       Plot.rectY(heights, { x1: (_, i) => edges[i], x2: (_, i) => edges[i + 1], y: (v) => v,
         fill: colour.blue, fillOpacity: 0.7 }),
@@ -93,6 +90,8 @@ const histogram = {
     `standard deviation ${format(spread, 1)}; log p(x) stands at ${format(best, 1)}.`,
 };
 
+const place = Math.log10; // of K on its axis
+
 const climb = {
   height: 210,
   legend: [
@@ -100,19 +99,19 @@ const climb = {
     ["nine of ten estimates", colour.blue, "", 7],
   ],
   plot: ({ k }, { drawn, means, best, domain }) => {
-    const x = (_, i) => STEPS[i];
+    const x = (_, i) => place(STEPS[i]);
     const band = (share) => (values) => Math.max(quantile(values, share), domain[0]);
     return {
-      x: { type: "log", domain: [1, 500], label: "draws K",
-        ticks: [1, 5, 20, 100, 500], tickFormat: String },
+      x: { domain: [0, place(500)], label: "draws K (logarithmic)",
+        ticks: [1, 5, 20, 100, 500].map(place), tickFormat: (x) => String(Math.round(10 ** x)) },
       y: { domain, label: "nats" },
-      marginLeft: 50,
+      marginLeft: 50, marginBottom: 42,
       marks: [
         Plot.areaY(drawn, { x, y1: band(0.05), y2: band(0.95), fill: colour.blue,
           fillOpacity: 0.25 }),
         Plot.ruleY([best], { stroke: colour.ink, strokeWidth: 1.8, strokeDasharray: "5 3" }),
         Plot.line(means, { x, y: (v) => v, stroke: colour.vermilion, strokeWidth: 2.2, clip: true }),
-        Plot.dot([means[STEPS.indexOf(k)]], { x: k, y: (v) => v, r: 5, fill: colour.vermilion }),
+        Plot.dot([means[STEPS.indexOf(k)]], { x: place(k), y: (v) => v, r: 5, fill: colour.vermilion }),
       ],
     };
   },
@@ -120,7 +119,7 @@ const climb = {
     `Mean of the estimates against the number of draws: from ${format(means[0], 1)} nats with one ` +
     `draw to ${format(means.at(-1), 1)} with 500. A dashed line at ${format(best, 1)}.`,
   press: (_, x) => ({ k: STEPS.reduce((a, b) =>
-    Math.abs(Math.log(b / x)) < Math.abs(Math.log(a / x)) ? b : a) }),
+    Math.abs(place(b) - x) < Math.abs(place(a) - x) ? b : a) }),
 };
 
 export default figure({
@@ -130,7 +129,7 @@ export default figure({
     const now = all.drawn[index];
     const at = all.means[index];
     const spread = Math.sqrt(mean(now.map((value) => (value - at) ** 2)));
-    const domain = axis(state);
+    const domain = axis(all, state.narrow);
     const edges = linspace(...domain, 41);
     return { ...all, at, spread, domain, edges, heights: shares(now, edges) };
   },

@@ -45,7 +45,7 @@ def estimate_climb(log_weights: Tensor, images: Tensor, k: int = 1) -> LiveFigur
         "estimate_climb",
         "Take more draws, and see the estimates of log p(x) climb and gather",
         k=k,
-        image=0,
+        image=len(images) // 2,
         narrow=False,
         n_images=len(images),
         log_weights=pack(np.asarray(log_weights.detach().cpu().float())),
