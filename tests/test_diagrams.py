@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from matplotlib.patches import Ellipse, FancyArrowPatch
 
 from vaebook import data, diagrams
 from vaebook.gan import mlp_gan
@@ -51,3 +52,23 @@ def test_the_taxonomy_puts_each_model_on_its_branch():
     # a branch without a model stays on the tree
     (bare,) = diagrams.taxonomy_tree({}).axes
     assert {text.get_text() for text in bare.texts} == {"sample", "explicit", *branches}
+
+
+def test_a_graph_shades_what_is_seen_and_points_from_parents_to_children():
+    places = {"z": (0.0, 1.0), "x": (0.0, 0.0), "y": (2.0, 0.0)}
+    (axes,) = diagrams.graphical_model(places, [("z", "x"), ("z", "y")], seen=["x"]).axes
+    ellipses = [patch for patch in axes.patches if isinstance(patch, Ellipse)]
+    assert {tuple(e.center): e.get_facecolor()[3] for e in ellipses} == {
+        (0.0, 1.0): 0.0,
+        (0.0, 0.0): pytest.approx(0.18),
+        (2.0, 0.0): 0.0,
+    }
+    assert {text.get_text(): text.get_position() for text in axes.texts} == places
+    arrows = [patch for patch in axes.patches if isinstance(patch, FancyArrowPatch)]
+    assert [arrow._posA_posB for arrow in arrows] == [[places["z"], places[end]] for end in "xy"]
+
+
+@pytest.mark.parametrize("wrong", [{"arrows": [("z", "x")]}, {"arrows": [], "seen": ["x"]}])
+def test_a_graph_refuses_a_variable_without_a_place(wrong):
+    with pytest.raises(ValueError, match=r"wanted variables among \['z'\], got 'x'"):
+        diagrams.graphical_model({"z": (0.0, 0.0)}, **wrong)

@@ -1,13 +1,15 @@
-"""Drawn schemes: an inequality, and the tree of the models."""
+"""Drawn schemes: an inequality, the tree of the models, the graph of a model."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.patches import Ellipse, FancyArrowPatch
 
 from vaebook._checks import fail
 from vaebook.figures import CYCLE, PALETTE, WIDTH, in_style, subplots
@@ -107,4 +109,57 @@ def taxonomy_tree(models: Mapping[str, object]) -> Figure:
         axes.plot([stem, stem], [max(ends), min(ends)], **ink)
         for end, tip in ends.items():
             axes.plot([stem, tip], [end, end], **ink)
+    return figure
+
+
+@in_style
+def graphical_model(
+    places: Mapping[str, tuple[float, float]],
+    arrows: Collection[tuple[str, str]],
+    *,
+    seen: Collection[str] = (),
+    node: tuple[float, float] = (1.5, 0.7),
+) -> Figure:
+    """Draw the variables of a model, and which of them each one depends on.
+
+    Parameters
+    ----------
+    places : label -> (x, y)
+        Where the centre of each variable stands, in units of the page that both axes share.
+    arrows : (parent, child)
+        Labels of two variables; the child is drawn given the parent.
+    seen
+        Variables that are observed. They are shaded, as is usual.
+    node
+        Width and height of a variable, in the same units.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    ValueError
+        If an arrow or `seen` names a variable without a place.
+    """
+    for label in [*seen, *(label for arrow in arrows for label in arrow)]:
+        if label not in places:
+            fail("arrows, seen", f"variables among {sorted(places)}", repr(label))
+    x, y = np.array(list(places.values()), dtype=float).T
+    width, height = np.ptp(x) + 1.1 * node[0], np.ptp(y) + 1.1 * node[1]
+    figure = Figure(figsize=(WIDTH, WIDTH * height / width))
+    axes = figure.subplots()
+    axes.set(xlim=np.mean([x.min(), x.max()]) + np.array([-0.5, 0.5]) * width)
+    axes.set(ylim=np.mean([y.min(), y.max()]) + np.array([-0.5, 0.5]) * height)
+    axes.set_axis_off()
+    nodes = {label: Ellipse(place, *node, linewidth=1.4) for label, place in places.items()}
+    for label, ellipse in nodes.items():
+        colour = PALETTE["blue" if label in seen else "ink"]
+        ellipse.set(edgecolor=colour, facecolor=(*to_rgb(colour), 0.18 if label in seen else 0.0))
+        axes.add_patch(ellipse)
+        axes.text(*places[label], label, ha="center", va="center", fontsize=10.5)
+    for parent, child in arrows:
+        ends: dict[str, Any] = {"patchA": nodes[parent], "patchB": nodes[child]}
+        look: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 12, "color": PALETTE["ink"]}
+        axes.add_patch(FancyArrowPatch(places[parent], places[child], **ends, **look))
     return figure
