@@ -37,6 +37,36 @@ def test_jensen_gap_refuses_values_out_of_order():
         diagrams.jensen_gap(2.0, 1.0)
 
 
+def arrows(figure):
+    """Start and end of each arrow."""
+    found = figure.findobj(lambda artist: getattr(artist, "arrow_patch", None) is not None)
+    return {(tuple(arrow.xyann), tuple(arrow.xy)) for arrow in found}
+
+
+def test_every_cause_acts_on_every_effect():
+    causes, effects = {"rain": 2, "wind": 8}, {"wet": 1, "cold": 5, "loud": 9}
+    figure = diagrams.common_causes(causes, effects)
+    assert len(arrows(figure)) == 6
+    assert all(start[1] > end[1] for start, end in arrows(figure))
+    names = {text.get_text() for text in figure.axes[0].texts}
+    assert causes.keys() | effects.keys() <= names
+
+
+def test_the_gradient_passes_only_where_the_noise_is_drawn():
+    """Downward arrows: one beside z as a draw, two beside z as a function of the noise."""
+    figure = diagrams.reparameterised_graph()
+    middle = figure.axes[0].get_xlim()[1] / 2
+    down = [start[0] > middle for start, end in arrows(figure) if end[1] < start[1]]
+    assert sorted(down) == [False, True, True]
+
+
+def test_the_overview_names_what_the_bound_is_made_of():
+    (axes,) = diagrams.vae_overview().axes
+    text = " ".join(text.get_text() for text in axes.texts)
+    for part in ("prior", "encoder", "decoder", "evidence", "KL(q || p(z))", "log p(x | z)"):
+        assert part in text
+
+
 def test_the_taxonomy_puts_each_model_on_its_branch():
     (axes,) = diagrams.taxonomy_tree(ONE_OF_EACH).axes
     places = {text.get_text(): text.get_position()[1] for text in axes.texts}
