@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from vaebook import data, diagrams
+from vaebook.autoregressive import MADE
 from vaebook.gan import mlp_gan
 from vaebook.gaussian import LinearGaussian
 from vaebook.vae import mlp_vae
@@ -34,6 +35,17 @@ def test_jensen_gap_is_the_difference_of_the_two_averages():
 def test_jensen_gap_refuses_values_out_of_order():
     with pytest.raises(ValueError, match="low, high: wanted two positive numbers"):
         diagrams.jensen_gap(2.0, 1.0)
+
+
+def test_the_masked_network_has_a_line_for_each_weight_that_is_kept():
+    network = MADE(4, hidden=(6, 5)).network
+    names = ["pixels", "units", "more units", "log-odds"]
+    (axes,) = diagrams.masked_network(network.degrees, names).axes
+    assert len(axes.lines) == sum(int(layer.mask.sum()) for layer in network.layers)
+    numbers = [text.get_text() for text in axes.texts if text.get_text() not in names]
+    assert numbers == [str(degree) for layer in network.degrees for degree in layer.tolist()]
+    with pytest.raises(ValueError, match="labels: wanted 4"):
+        diagrams.masked_network(network.degrees, names[:2])
 
 
 def test_the_taxonomy_puts_each_model_on_its_branch():

@@ -1,13 +1,14 @@
-"""Drawn schemes: an inequality, and the tree of the models."""
+"""Drawn schemes: an inequality, a masked network, and the tree of the models."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 from vaebook._checks import fail
 from vaebook.figures import CYCLE, PALETTE, WIDTH, in_style, subplots
@@ -44,6 +45,42 @@ def jensen_gap(low: float, high: float) -> Figure:
     axes.text(middle * 1.05, sum(height for _, height in gap) / 2, "gap", va="center")
     axes.set(xlabel="y", ylim=(1.15 * math.log(low / 2), 1.5 * math.log(high * 1.15)))
     axes.legend(loc="lower right")
+    return figure
+
+
+@in_style
+def masked_network(degrees: Sequence[ArrayLike], labels: Sequence[str]) -> Figure:
+    """Draw the units of a masked network with their degrees, and the weights that are kept.
+
+    Parameters
+    ----------
+    degrees
+        Of the units of each layer, from the inputs up. A weight is kept where the degree does not
+        fall; equation ``def-made-masks`` of the book.
+    labels
+        One for each layer.
+
+    Returns
+    -------
+    Figure
+        A row of numbered circles for each layer, the inputs at the bottom.
+    """
+    layers = [np.asarray(layer) for layer in degrees]
+    if len(labels) != len(layers):
+        fail("labels", f"{len(layers)}, one for each layer", len(labels))
+    figure, axes = subplots(height=0.3 + 0.85 * len(layers))
+    places = [(np.arange(len(layer)) + 0.5) / len(layer) for layer in layers]
+    for height, (layer, label) in enumerate(zip(layers, labels, strict=True)):
+        axes.text(-0.04, height, label, ha="right", va="center")
+        for x, degree in zip(places[height], layer, strict=True):
+            circle: dict[str, Any] = {"boxstyle": "circle,pad=0.3", "fc": "white"}
+            number = axes.text(x, height, str(degree), ha="center", va="center", zorder=3)
+            number.set(color="black", bbox={**circle, "ec": PALETTE["ink"]})
+            for x_below, below in zip(places[height - 1], layers[height - 1], strict=True):
+                if height and below <= degree:
+                    axes.plot([x_below, x], [height - 1, height], color=CYCLE[0], linewidth=0.8)
+    axes.set(xlim=(-0.35, 1), ylim=(-0.4, len(layers) - 0.6))
+    axes.set_axis_off()
     return figure
 
 
