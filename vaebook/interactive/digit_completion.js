@@ -1,7 +1,7 @@
 // A digit completed pixel by pixel, by the trained row model: a recurrent network over rows, and a
 // masked network within the row. Everything is computed here, from the network's weights.
 
-const { array, clamp, colour, figure, format, make, network, once, random } = vaebookLive;
+const { array, clamp, figure, format, make, network, once, random } = vaebookLive;
 
 const sigmoid = (t) => 1 / (1 + Math.exp(-t));
 const silu = (t) => t * sigmoid(t);
@@ -112,7 +112,12 @@ function advance(state, { at, n, probability }) {
 
 const size = 10; // of a cell
 
-const hue = (canvas, name) => getComputedStyle(canvas).getPropertyValue(`--live-${name}`);
+// The colours as they are now, on a light or on a dark page.
+const huesOf = (canvas) => {
+  const style = getComputedStyle(canvas);
+  const names = ["ink", "blue", "rule", "teal", "vermilion"];
+  return Object.fromEntries(names.map((n) => [n, style.getPropertyValue(`--live-${n}`)]));
+};
 
 function cells({ title, label, width, height, paint, press }) {
   return {
@@ -135,14 +140,15 @@ function cells({ title, label, width, height, paint, press }) {
         canvas.height = height(state) * size;
         canvas.setAttribute("aria-label", label(state, view));
         const g = canvas.getContext("2d");
+        const hues = huesOf(canvas);
         const fill = (i, name, alpha = 1) => {
           g.globalAlpha = alpha;
-          g.fillStyle = hue(canvas, name);
+          g.fillStyle = hues[name];
           g.fillRect((i % w) * size, Math.floor(i / w) * size, size, size);
         };
         const outline = (i, name) => {
           g.globalAlpha = 1;
-          g.strokeStyle = hue(canvas, name);
+          g.strokeStyle = hues[name];
           g.lineWidth = 3;
           g.strokeRect((i % w) * size + 1, Math.floor(i / w) * size + 1, size - 2, size - 2);
         };
