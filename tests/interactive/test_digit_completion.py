@@ -58,6 +58,22 @@ def test_the_page_has_the_package_s_log_odds(evaluate, hidden):
     torch.testing.assert_close(torch.tensor(computed), expected[order].float(), rtol=0, atol=1e-6)
 
 
+def test_the_nats_are_the_package_s(evaluate):
+    model, images = make_model(), some_images()
+    packed = digit_completion(model, images).state["network"]
+    with torch.no_grad():
+        expected = -rounded(model, packed).log_conditionals(images.double())
+    expression = """a[1].map((image) => {
+      const odds = m.logits(m.read(a[0]), image, 5);
+      return [m.nats(odds, image, 0, 15), m.nats(odds, image, 15, 30)];
+    })"""
+    computed = evaluate("digit_completion", expression, packed, images.tolist())
+    halves = expected.view(-1, 2, 15).sum(-1)
+    torch.testing.assert_close(
+        torch.tensor(computed, dtype=torch.float64), halves, rtol=0, atol=1e-6
+    )
+
+
 def test_a_row_that_grows_pixel_by_pixel_is_as_if_computed_anew(evaluate):
     model, image = make_model(), some_images(1)[0].tolist()
     packed = digit_completion(model, some_images()).state["network"]

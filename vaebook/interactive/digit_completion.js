@@ -70,6 +70,10 @@ export function rows(net, image, width, n) {
 export const logits = (net, image, width) =>
   rows(net, image, width, image.length / width).flatMap((row) => Array.from(row.logits));
 
+/** −log p of the pixels from `first` to before `last`, in nats, from their log-odds. */
+export const nats = (odds, image, first, last) => image.slice(first, last).reduce(
+  (all, pixel, i) => all + Math.log1p(Math.exp((1 - 2 * pixel) * odds[first + i])), 0);
+
 /** Which pixels a hidden unit of the row r sees: all rows above, and in its own row as many as
  * its degree says. */
 export const mask = (degree, r, width, n) =>
@@ -83,15 +87,14 @@ function view(state) {
   const n = width * height;
   const padded = image.concat(Array(n - at).fill(0));
   const said = rows(net, padded, width, Math.min(height, Math.floor(at / width) + 1));
-  const probability = said.flatMap((row) => Array.from(row.logits, sigmoid)).slice(0, at + 1);
-  const cost = (first, last) => image.slice(first, last).reduce((all, pixel, i) =>
-    all - Math.log(pixel ? probability[first + i] : 1 - probability[first + i]), 0);
+  const odds = said.flatMap((row) => Array.from(row.logits)).slice(0, at + 1);
   return {
-    image, at, n, probability,
+    image, at, n,
+    probability: odds.map(sigmoid),
     row: said.at(-1),
     r: said.length - 1,
-    kept: cost(0, cut * width),
-    added: cost(cut * width, at),
+    kept: nats(odds, image, 0, cut * width),
+    added: nats(odds, image, cut * width, at),
     seen: seenBy(state, said.length - 1, n),
   };
 }
