@@ -71,7 +71,7 @@ const plane = {
     margin: 6,
     marks: [
       Plot.frame({ stroke: colour.rule }),
-      Plot.dot(points, { x: "0", y: "1", r: 3,
+      Plot.dot(points, { x: "0", y: "1", r: 3, clip: true,
         symbol: (_, i) => (dealt[i] ? "circle" : "triangle"),
         fill: (_, i) => (dealt[i] ? colour.blue : colour.vermilion) }),
     ],
