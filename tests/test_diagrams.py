@@ -8,6 +8,7 @@ import torch
 from matplotlib.patches import Ellipse, FancyArrowPatch
 
 from vaebook import data, diagrams
+from vaebook.autoregressive import MADE
 from vaebook.gan import mlp_gan
 from vaebook.gaussian import LinearGaussian
 from vaebook.vae import mlp_vae
@@ -65,6 +66,17 @@ def test_the_overview_names_what_the_bound_is_made_of():
     text = " ".join(text.get_text() for text in axes.texts)
     for part in ("prior", "encoder", "decoder", "evidence", "KL(q || p(z))", "log p(x | z)"):
         assert part in text
+
+
+def test_the_masked_network_has_a_line_for_each_weight_that_is_kept():
+    network = MADE(4, hidden=(6, 5)).network
+    names = ["pixels", "units", "more units", "log-odds"]
+    (axes,) = diagrams.masked_network(network.degrees, names).axes
+    assert len(axes.lines) == sum(int(layer.mask.sum()) for layer in network.layers)
+    numbers = [text.get_text() for text in axes.texts if text.get_text() not in names]
+    assert numbers == [str(degree) for layer in network.degrees for degree in layer.tolist()]
+    with pytest.raises(ValueError, match="labels: wanted 4"):
+        diagrams.masked_network(network.degrees, names[:2])
 
 
 def test_the_taxonomy_puts_each_model_on_its_branch():

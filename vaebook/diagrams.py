@@ -1,9 +1,9 @@
-"""Drawn schemes: an inequality, graphs of variables and networks, the tree of the models."""
+"""Drawn schemes: an inequality, graphs of variables, networks, the tree of the models."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Ellipse, FancyArrowPatch, Polygon, Rectangle
+from numpy.typing import ArrayLike
 
 from vaebook._checks import fail
 from vaebook.figures import CYCLE, PALETTE, WIDTH, in_style, subplots
@@ -207,6 +208,42 @@ def common_causes(causes: Mapping[str, float], effects: Mapping[str, float]) -> 
     for cause in causes.values():
         for effect in effects.values():
             _arrow(axes, (cause + 1, 3.1), (effect + 1, 1.2))
+    return figure
+
+
+@in_style
+def masked_network(degrees: Sequence[ArrayLike], labels: Sequence[str]) -> Figure:
+    """Draw the units of a masked network with their degrees, and the weights that are kept.
+
+    Parameters
+    ----------
+    degrees
+        Of the units of each layer, from the inputs up. A weight is kept where the degree does not
+        fall; equation ``def-made-masks`` of the book.
+    labels
+        One for each layer.
+
+    Returns
+    -------
+    Figure
+        A row of numbered circles for each layer, the inputs at the bottom.
+    """
+    layers = [np.asarray(layer) for layer in degrees]
+    if len(labels) != len(layers):
+        fail("labels", f"{len(layers)}, one for each layer", len(labels))
+    figure, axes = subplots(height=0.3 + 0.85 * len(layers))
+    places = [(np.arange(len(layer)) + 0.5) / len(layer) for layer in layers]
+    for height, (layer, label) in enumerate(zip(layers, labels, strict=True)):
+        axes.text(-0.04, height, label, ha="right", va="center")
+        for x, degree in zip(places[height], layer, strict=True):
+            circle: dict[str, Any] = {"boxstyle": "circle,pad=0.3", "fc": "white"}
+            number = axes.text(x, height, str(degree), ha="center", va="center", zorder=3)
+            number.set(color="black", bbox={**circle, "ec": PALETTE["ink"]})
+            for x_below, below in zip(places[height - 1], layers[height - 1], strict=True):
+                if height and below <= degree:
+                    axes.plot([x_below, x], [height - 1, height], color=CYCLE[0], linewidth=0.8)
+    axes.set(xlim=(-0.35, 1), ylim=(-0.4, len(layers) - 0.6))
+    axes.set_axis_off()
     return figure
 
 
