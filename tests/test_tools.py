@@ -112,11 +112,12 @@ from importlib.resources import files
 from vaebook import figures
 
 def explorer():
-    return (files("vaebook") / "explorer.js").read_text()
+    return (files("vaebook") / "words.txt").read_text()
 
 def picture(name):
     return getattr(figures, name)
 """,
+    "words.txt": "one\n",
     "explorer.js": "show()\n",
 }
 CHAPTERS = {
@@ -156,7 +157,7 @@ def chapters(project):
         ("gaussian.py", "def log", "UNUSED = 1\ndef log", set()),
         ("vae.py", "return 1", "return 2", {"vae"}),
         ("vae.py", "@dataclass", "@dataclass(frozen=True)", {"vae"}),
-        ("explorer.js", "show()", "hide()", {"live", "picture"}),
+        ("words.txt", "one", "two", {"live", "picture"}),
     ],
 )
 def test_an_edit_reruns_those_who_reach_it(project, chapters, file, old, new, stale):
@@ -168,6 +169,13 @@ def test_an_edit_reruns_those_who_reach_it(project, chapters, file, old, new, st
     path.write_text(text.replace(old, new))
     after = chapters()
     assert {name for name in before if before[name] != after[name]} == stale | EVERYTHING
+
+
+def test_an_edit_of_what_only_pages_read_reruns_nobody(project, chapters):
+    """A live figure's script is no part of a notebook's output: the page has it."""
+    before = chapters()
+    (project / "vaebook" / "explorer.js").write_text("hide()\n")
+    assert chapters() == before
 
 
 @pytest.mark.parametrize(

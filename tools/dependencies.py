@@ -1,8 +1,9 @@
 """What a notebook's outputs depend on, as one checksum.
 
 A notebook depends on its code, on the definitions of ``vaebook`` that this reaches
-(``tools/reach.py``), on the package's files that are not Python (data, JavaScript), on the locked
-versions, and on the notebooks that it must run after. Its prose is not among them.
+(``tools/reach.py``), on the package's files that are not Python (data), on the locked versions, and
+on the notebooks that it must run after. Its prose is not among them, and neither are the scripts of
+the live figures: a cell writes a figure's name and state, and the page has the scripts.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from tools.reach import Package, Unreadable
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "vaebook"
+PAGE_ONLY = {".js", ".css"}  # what the pages read, and no notebook
 
 
 def checksum(*parts: str | bytes) -> str:
@@ -30,11 +32,12 @@ def checksum(*parts: str | bytes) -> str:
 
 
 def package_files(*, python: bool = False) -> list[Path]:
-    """Return the files of the package that are not Python, or all of them."""
+    """Return the files of the package that a run may read: those that are not Python, or all."""
+    skipped = PAGE_ONLY if python else {*PAGE_ONLY, ".py"}
     return sorted(
         file
         for file in PACKAGE.rglob("*")
-        if file.is_file() and "__pycache__" not in file.parts and (python or file.suffix != ".py")
+        if file.is_file() and "__pycache__" not in file.parts and file.suffix not in skipped
     )
 
 

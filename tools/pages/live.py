@@ -1,41 +1,91 @@
 """Sphinx extension: what a live figure needs comes when the reader comes to it.
 
-The state of a live figure may be the weights of a network. A large one leaves the page for a script
-of its own, which ``vaebook-widgets.js`` loads when the figure is near the screen. It is a script
-and not JSON, because a page that was opened as a file may not read other files.
+A figure's cell leaves its name and its state. The page gets the figure's module, its still picture
+for readers without JavaScript, and the place of the script that all figures share. The state may
+be the weights of a network: a large one leaves the page for a script of its own, which
+``vaebook-widgets.js`` loads with the shared one when the figure is near the screen. Both are
+scripts and not JSON or modules, because a page opened as a file may not read other files.
 """
 
 from __future__ import annotations
 
 import hashlib
+import html
+import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from vaebook.interactive.figure import SHARED, STYLE, source
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
+FIGURE = re.compile(r'<div class="vaebook-static" data-figure="(\w+)"')
+SLOT_END = re.compile(r'(<div class="vaebook-slot">.*?)(</div>)', re.S)
 STATE = re.compile(r'<script type="application/json">([^<]{10000,})</script>')
+STILLS = Path(__file__).parents[2] / "book" / "_static" / "stills"
 
 
-def move_states(
+def short_checksum(text: str) -> str:
+    """Return a name for a text that changes with it."""
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def read_stills() -> dict[str, dict[str, Any]]:
+    """Return what is known of the still pictures, by the names of their figures."""
+    file = STILLS / "stills.json"
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+
+
+def complete_figures(
     app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any
 ) -> None:
-    """Give each large state of a page a script of its own."""
+    """Give a page what its live figures need."""
+    body = context.get("body", "")
+    names = sorted(set(FIGURE.findall(body)))
+    if not names:
+        return
 
-    def move(match: re.Match[str]) -> str:
-        key = hashlib.sha256(match[1].encode()).hexdigest()[:12]
-        script = Path(app.outdir, "_static", "live", f"{key}.js")
-        script.parent.mkdir(parents=True, exist_ok=True)
-        script.write_text(f'(window.vaebookStates ??= {{}})["{key}"] = {match[1]};\n')
-        source = context["pathto"](f"_static/live/{key}.js", 1)
-        return f'<script type="application/json" data-key="{key}" data-source="{source}"></script>'
+    def write(kind: str, text: str) -> str:
+        """Write a script beside the pages, and return its address as seen from this one."""
+        file = f"_static/live/{kind}-{short_checksum(text)}.js"
+        Path(app.outdir, file).parent.mkdir(parents=True, exist_ok=True)
+        Path(app.outdir, file).write_text(text, encoding="utf-8")
+        return str(context["pathto"](file, 1))
 
-    if "body" in context:
-        context["body"] = STATE.sub(move, context["body"])
+    shared = write("shared", "\n".join(map(source, SHARED)))
+    modules = "".join(
+        f'<script type="text/plain" id="esm-{name}">{source(f"{name}.js")}</script>'
+        for name in names
+    )
+    body = STATE.sub(lambda match: _own_script(match[1], write), body)
+    pieces = FIGURE.split(body)  # what stands before the first, a name, what follows, a name, ...
+    for at in range(1, len(pieces), 2):
+        start = f'<div class="vaebook-static" data-figure="{pieces[at]}" data-shared="{shared}"'
+        still = _still(pieces[at], context["pathto"])
+        pieces[at + 1] = SLOT_END.sub(rf"\1{still}\2", pieces[at + 1], count=1)
+        pieces[at] = start
+    context["body"] = f"<style>{source(STYLE)}</style>{''.join(pieces)}{modules}"
+
+
+def _own_script(state: str, write: Callable[[str, str], str]) -> str:
+    key = short_checksum(state)
+    place = write("state", f'(window.vaebookStates ??= {{}})["{key}"] = {state};\n')
+    return f'<script type="application/json" data-key="{key}" data-source="{place}"></script>'
+
+
+def _still(name: str, pathto: Callable[..., str]) -> str:
+    still = read_stills().get(name)
+    if still is None:
+        return ""
+    alt, address = html.escape(still["alt"]), pathto(f"_static/stills/{name}.webp", 1)
+    size = f'width="{still["width"]}" height="{still["height"]}"'
+    return f'<noscript><img src="{address}" {size} alt="{alt}"></noscript>'
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the step."""
-    app.connect("html-page-context", move_states)
+    app.connect("html-page-context", complete_figures)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,164 @@
+"""What every live figure keeps: it answers whoever moves it, by whatever means, and is quiet."""
+
+import gzip
+import importlib
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+
+import vaebook.interactive
+from tools.pages.live import STILLS, read_stills, short_checksum
+from vaebook.interactive.figure import SHARED, source
+
+FOLDER = Path(vaebook.interactive.__file__).parent
+NAMES = sorted(file.stem for file in FOLDER.glob("*.js") if file.name not in SHARED)
+LIMIT = 120_000  # bytes, compressed: the shared script
+OWN_LIMIT = 60_000  # and each figure beside it
+LARGE = {"latent_explorer", "digit_drawer", "digit_completion"}  # bring a network
+LARGE_LIMIT = 400_000
+
+# All that a figure shows: shapes, pictures, numbers, words and the values of its controls.
+SHOWN = """root => [
+  root.querySelector(".vaebook-panels").innerHTML.replace(/plot-clip-\\d+/g, "clip"),
+  ...[...root.querySelectorAll("canvas")].map(canvas => canvas.toDataURL()),
+  ...[...root.querySelectorAll("table, output")].map(node => node.textContent),
+  ...[...root.querySelectorAll("input")].map(input => `${input.value} ${input.checked}`),
+].join("\\n")"""
+SETTLED = "() => new Promise(go => requestAnimationFrame(() => requestAnimationFrame(go)))"
+
+
+@pytest.fixture(params=NAMES)
+def figure(request):
+    """Return the example that the figure's own test file gives."""
+    module = importlib.import_module(f"{__package__}.test_{request.param}")
+    example = module.example()
+    assert example.module == request.param
+    return example
+
+
+def shown(page):
+    page.evaluate(SETTLED)
+    return page.locator(".vaebook-live").evaluate(SHOWN)
+
+
+def reset(page):
+    page.get_by_role("button", name="Reset", exact=True).click()
+    return shown(page)
+
+
+def compressed(text):
+    return len(gzip.compress(text.encode(), 9))
+
+
+@pytest.mark.parametrize("width", [390, 1200])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_is_accessible_and_quiet(show, page, figure, theme, width):
+    page.set_viewport_size({"width": width, "height": 800})
+    show(figure, theme)
+    result = Axe().run(page)
+    assert result.violations_count == 0, result.generate_report()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.messages == []
+
+
+def test_controls_answer_the_keyboard(show, page, figure):
+    """Every slider, handle, choice and button changes what is seen, and Reset takes it back."""
+    show(figure)
+    first = shown(page)
+    for control in page.locator(".vaebook-live :is([role=slider], input[type=range])").all():
+        control.focus()
+        seen = set()
+        for key in ("ArrowLeft", "ArrowDown", "ArrowRight", "ArrowRight", "ArrowUp", "ArrowUp"):
+            page.keyboard.press(key)
+            seen.add(shown(page))
+        assert len(seen) > 1, control.get_attribute("aria-label")
+        outline = control.evaluate("node => getComputedStyle(node).outlineWidth")
+        assert outline == "3px"
+        assert reset(page) == first
+    for control in page.locator(".vaebook-live :is(input[type=radio], input[type=checkbox])").all():
+        if control.is_checked() and control.get_attribute("type") == "radio":
+            continue
+        control.focus()
+        page.keyboard.press("Space")
+        assert shown(page) != first
+        assert reset(page) == first
+    assert page.messages == []
+
+
+def test_buttons_change_something_in_their_order(show, page, figure):
+    show(figure)
+    page.emulate_media(reduced_motion="reduce")
+    first = shown(page)
+    buttons = page.locator(".vaebook-buttons button")
+    changed = False
+    for button in buttons.all():
+        button.focus()
+        page.keyboard.press("Enter")
+        changed |= shown(page) != first
+    if buttons.count() > 1:
+        assert changed
+    assert reset(page) == first
+    assert page.messages == []
+
+
+@pytest.mark.parametrize("means", ["mouse", "touch"])
+def test_handles_follow_the_pointer(show, page, figure, means):
+    """By mouse on a desktop; by touch on a phone, where the page must not scroll away instead."""
+    page.set_viewport_size({"width": 390 if means == "touch" else 1200, "height": 900})
+    show(figure)
+    first = shown(page)
+    for handle in page.locator(".vaebook-handle").all():
+        handle.scroll_into_view_if_needed()
+        changed = False
+        for way in ((-40, -30), (40, 30)):
+            drag(page, handle, way, means)
+            changed |= shown(page) != first
+        assert changed, handle.get_attribute("aria-label")
+        assert reset(page) == first
+    assert page.messages == []
+
+
+def drag(page, handle, way, means):
+    box = handle.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    if means == "mouse":
+        page.mouse.move(x, y)
+        page.mouse.down()
+        page.mouse.move(x + way[0], y + way[1], steps=3)
+        page.mouse.up()
+        return
+    session = page.context.new_cdp_session(page)
+    for kind, share in (
+        ("touchStart", 0),
+        ("touchMove", 0.5),
+        ("touchMove", 1),
+        ("touchEnd", None),
+    ):
+        points = [] if share is None else [{"x": x + share * way[0], "y": y + share * way[1]}]
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+
+def test_weighs_little(figure):
+    limit = LARGE_LIMIT if figure.module in LARGE else OWN_LIMIT
+    assert compressed(source(f"{figure.module}.js") + figure._repr_html_()) <= limit
+
+
+def test_the_shared_script_weighs_little():
+    assert compressed("\n".join(map(source, SHARED))) <= LIMIT
+
+
+def test_no_module_ends_its_script_early():
+    for file in FOLDER.rglob("*.js"):
+        assert "</script" not in file.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_still_picture_is_of_the_present_module(name):
+    """Readers without JavaScript, and those on paper, see what the figure shows first."""
+    still = read_stills().get(name, {})
+    assert still.get("module") == short_checksum(source(f"{name}.js")), (
+        "draw the stills again: make html, then python -m tools.draw_stills"
+    )
+    assert (STILLS / f"{name}.webp").stat().st_size < 60_000
+    assert len(still["alt"]) > 40
