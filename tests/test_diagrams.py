@@ -114,3 +114,29 @@ def test_a_graph_shades_what_is_seen_and_points_from_parents_to_children():
 def test_a_graph_refuses_a_variable_without_a_place(wrong):
     with pytest.raises(ValueError, match=r"wanted variables among \['z'\], got 'x'"):
         diagrams.graphical_model({"z": (0.0, 0.0)}, **wrong)
+
+
+def test_the_noise_chain_draws_every_cloud_in_its_row():
+    clouds = [{f"step {t}": np.full((3, 2), row + t) for t in (0, 1, 2)} for row in (0, 10)]
+    panels = diagrams.noise_chain(*clouds).axes
+    drawn = [axes.collections[0].get_offsets()[0, 0] for axes in panels]
+    assert drawn == [0, 1, 2, 10, 11, 12]
+    assert [axes.get_title() for axes in panels] == ["step 0", "step 1", "step 2", "", "", ""]
+
+
+def test_the_noise_chain_refuses_rows_of_other_steps():
+    cloud = np.zeros((3, 2))
+    with pytest.raises(ValueError, match="reverse: wanted the steps of forward"):
+        diagrams.noise_chain({"step 0": cloud}, {"step 1": cloud})
+
+
+def test_the_way_through_the_ranks_is_one_way():
+    cdfs = {"z": lambda x: x / 2, "x": lambda x: x / 4}
+    figure = diagrams.through_the_ranks(cdfs, {"z": (0, 2), "x": (0, 4)}, (1.0, 0.5, 2.0))
+    noise, target = figure.axes
+    for axes, scale in ((noise, 2), (target, 4)):
+        curve, across = axes.lines
+        np.testing.assert_allclose(curve.get_ydata(), curve.get_xdata() / scale)
+        np.testing.assert_array_equal(across.get_ydata(), [0.5, 0.5])
+    assert noise.texts[0].xy == (1.0, 0.5)
+    assert target.texts[0].xy == (2.0, 0)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -360,4 +361,84 @@ def graphical_model(
         ends: dict[str, Any] = {"patchA": nodes[parent], "patchB": nodes[child]}
         look: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 12, "color": PALETTE["ink"]}
         axes.add_patch(FancyArrowPatch(places[parent], places[child], **ends, **look))
+    return figure
+
+
+@in_style
+def noise_chain(forward: Mapping[str, ArrayLike], reverse: Mapping[str, ArrayLike]) -> Figure:
+    """Draw the two chains of a diffusion model, one above the other, as clouds with arrows.
+
+    Parameters
+    ----------
+    forward, reverse : label of the step -> points of shape (n, 2)
+        From the datum to the noise in both; the reverse chain is drawn from right to left.
+
+    Returns
+    -------
+    Figure
+        The arrows of the upper row point to the noise, those of the lower row away from it.
+    """
+    if list(forward) != list(reverse):
+        fail("reverse", f"the steps of forward, {list(forward)}", list(reverse))
+    figure, rows = subplots(2, len(forward), height=2.5, squeeze=False)
+    looks = (
+        ("q", "noise is added", "-|>", CYCLE[0]),
+        ("p", "noise is taken away", "<|-", CYCLE[1]),
+    )
+    for axes, clouds, (name, words, arrow, colour) in zip(
+        rows, (forward, reverse), looks, strict=True
+    ):
+        for panel, (label, points) in zip(axes, clouds.items(), strict=True):
+            x, y = np.asarray(points).T
+            panel.scatter(x, y, s=1.2, color=colour, linewidths=0, rasterized=True)
+            panel.set(xlim=(-4.5, 4.5), ylim=(-4.5, 4.5), xticks=[], yticks=[], aspect="equal")
+            panel.grid(False)
+            panel.spines[:].set_visible(False)
+            if name == "q":
+                panel.set_title(label, fontsize=9.5)
+        for left, right in pairwise(axes):
+            ends = {"xytext": (1.0, 0.5), "textcoords": left.transAxes}
+            look = {"arrowstyle": arrow, "color": colour, "linewidth": 1.4, "shrinkA": 0}
+            right.annotate("", (0, 0.5), xycoords=right.transAxes, arrowprops=look, **ends)
+        axes[0].set_ylabel(f"{name}: {words}", color=colour, fontsize=9.5)
+    return figure
+
+
+@in_style
+def through_the_ranks(
+    cdfs: Mapping[str, Callable[[np.ndarray], ArrayLike]],
+    windows: Mapping[str, tuple[float, float]],
+    path: tuple[float, float, float],
+) -> Figure:
+    """Draw how a number goes up to its rank, and from the rank down to another number.
+
+    Parameters
+    ----------
+    cdfs : name of the axis -> distribution function
+        Of the noise, and of the target.
+    windows : name of the axis -> (left end, right end)
+        What is drawn of each.
+    path
+        The noise, its rank, and the number of that rank.
+
+    Returns
+    -------
+    Figure
+        Both functions on one vertical axis, with the way of the number as an arrow.
+    """
+    figure, panels = subplots(1, 2, height=2.7, sharey=True)
+    start, rank, end = path
+    for i, (axes, (name, cdf)) in enumerate(zip(panels, cdfs.items(), strict=True)):
+        left, right = windows[name]
+        grid = np.linspace(left, right, 600)
+        axes.plot(grid, np.asarray(cdf(grid)), color=CYCLE[i])
+        axes.set(xlabel=name, xlim=(left, right), ylim=(0, 1.02))
+    arrow = {"arrowstyle": "-|>", "color": PALETTE["ink"], "shrinkA": 0, "shrinkB": 0}
+    of_noise, of_target = panels
+    right_end = of_noise.get_xlim()[1]
+    of_noise.annotate("", (start, rank), (start, 0), arrowprops=arrow)
+    of_noise.plot([start, right_end], [rank, rank], color=PALETTE["ink"], linewidth=1)
+    of_target.plot([of_target.get_xlim()[0], end], [rank, rank], color=PALETTE["ink"], linewidth=1)
+    of_target.annotate("", (end, 0), (end, rank), arrowprops=arrow)
+    of_noise.set_ylabel("share of numbers below")
     return figure
