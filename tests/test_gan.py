@@ -79,6 +79,12 @@ def test_pixels_lie_between_zero_and_one():
     assert x.std(1).min() > 0.4  # the sigmoid is the last layer
 
 
+@pytest.mark.parametrize("x", [torch.zeros(3, 784, dtype=torch.float64), torch.zeros(3, 64)])
+def test_the_logit_refuses_what_its_network_does_not_take(x):
+    with pytest.raises(ValueError, match="x: wanted"):
+        mlp_gan().logit(x)
+
+
 def test_the_logit_is_one_number_a_row():
     gan = make()
     torch.testing.assert_close(gan.logit(POINTS)[:, None], gan.discriminator_network(POINTS))

@@ -22,7 +22,7 @@ from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
 from vaebook._checks import check_at_least, check_in, fail
-from vaebook.networks import mlp
+from vaebook.networks import check_input, mlp
 from vaebook.rows import Batches, as_rows
 from vaebook.training import (
     History,
@@ -151,6 +151,7 @@ class GAN(nn.Module):
         At the optimum it is :math:`\log p_{\text{data}}(x) - \log p_{\text{model}}(x)` (equation
         ``eq-optimal-logit`` of the book).
         """
+        check_input("x", self.discriminator_network, x)
         logits: Tensor = self.discriminator_network(x)
         if logits.shape != (len(x), 1):
             fail("discriminator_network", f"one logit a row, ({len(x)}, 1)", tuple(logits.shape))

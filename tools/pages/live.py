@@ -13,19 +13,51 @@ import hashlib
 import html
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from docutils import nodes
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective
+
+from tools.execution import find_jobs
 from vaebook.interactive.figure import SHARED, STYLE, source
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
+logger = logging.getLogger(__name__)
 FIGURE = re.compile(r'<div class="vaebook-static" data-figure="(\w+)"')
 SLOT_END = re.compile(r'(<div class="vaebook-slot">.*?)(</div>)', re.S)
 STATE = re.compile(r'<script type="application/json">([^<]{10000,})</script>')
 STILLS = Path(__file__).parents[2] / "book" / "_static" / "stills"
+
+
+class LiveFigureOf(SphinxDirective):
+    """Show a live figure of a chapter on another page: ``{live-figure-of} chapter name``."""
+
+    required_arguments = 2
+
+    def run(self) -> list[nodes.Node]:
+        """Take the figure from the chapter's run."""
+        chapter, name = self.arguments
+        executed = find_jobs()[chapter].executed
+        self.env.note_dependency(str(executed))
+        for markup in outputs(executed):
+            if FIGURE.findall(markup) == [name]:
+                return [nodes.raw("", markup, format="html")]
+        message = f"no run of {chapter} has left a live figure {name}. Run `make html`"
+        logger.warning(message, location=self.get_location())
+        return []
+
+
+def outputs(executed: Path) -> Iterator[str]:
+    """Yield the HTML that the cells of a notebook's run have shown, if it was run."""
+    if executed.exists():
+        for cell in json.loads(executed.read_text(encoding="utf-8"))["cells"]:
+            for output in cell.get("outputs", []):
+                yield "".join(output.get("data", {}).get("text/html", []))
 
 
 def short_checksum(text: str) -> str:
@@ -86,6 +118,7 @@ def _still(name: str, pathto: Callable[..., str]) -> str:
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Register the step."""
+    """Register the directive and the step."""
+    app.add_directive("live-figure-of", LiveFigureOf)
     app.connect("html-page-context", complete_figures)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

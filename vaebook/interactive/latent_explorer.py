@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -49,15 +48,13 @@ def latent_explorer(
     ValueError
         If the VAE is none of that kind, or `codes` and `labels` do not fit.
     """
-    if vae.n_latents != 2 or not isinstance(vae.likelihood, Bernoulli):
-        likelihood = type(vae.likelihood).__name__
-        fail("vae", "two latents and a Bernoulli likelihood", f"{vae.n_latents} and {likelihood}")
+    check_plane(vae)
     layers = quantize(vae.decoder)
     n_pixels = [m for m in vae.decoder.modules() if isinstance(m, nn.Linear)][-1].out_features
     side = math.isqrt(n_pixels)
     if side * side != n_pixels:
         fail("vae", "square images", f"{n_pixels} pixels")
-    points, classes = _labelled_codes(codes, labels)
+    points, classes = ([], []) if codes is None else labelled_codes(codes, labels)
     return LiveFigure(
         "latent_explorer",
         "Latent space explorer: move the code z and see the decoded image",
@@ -70,14 +67,18 @@ def latent_explorer(
     )
 
 
-def _labelled_codes(
-    codes: Tensor | None, labels: ArrayLike | None
-) -> tuple[list[list[float]], Sequence[int]]:
-    if codes is None:
-        return [], []
+def check_plane(vae: VAE) -> None:
+    """Raise ValueError unless a VAE has binary pixels and a plane of codes."""
+    if vae.n_latents != 2 or not isinstance(vae.likelihood, Bernoulli):
+        likelihood = type(vae.likelihood).__name__
+        fail("vae", "two latents and a Bernoulli likelihood", f"{vae.n_latents} and {likelihood}")
+
+
+def labelled_codes(codes: Tensor, labels: ArrayLike | None) -> tuple[list[list[float]], list[int]]:
+    """Return codes and their classes as lists; raise ValueError if they do not fit."""
     classes = np.asarray(labels)
     if codes.ndim != 2 or codes.shape[1] != 2:
         fail("codes", "shape (n, 2)", f"shape {tuple(codes.shape)}")
     if classes.shape != (len(codes),):
         fail("labels", f"shape ({len(codes)},), one for each code", f"shape {classes.shape}")
-    return np.round(codes.detach().cpu().double().numpy(), 3).tolist(), classes.tolist()
+    return np.round(codes.detach().cpu().double().numpy(), 2).tolist(), classes.tolist()

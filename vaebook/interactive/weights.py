@@ -64,11 +64,12 @@ def pack_pixels(images: Any) -> dict[str, str]:
     return pack(np.round(255 * values).astype(np.uint8))
 
 
-def quantize(network: nn.Module, last: str = "sigmoid") -> list[dict[str, Any]]:
-    """Round a network's weights to 8 bits, in a form that fits into a page.
+def quantize(network: nn.Module, last: str = "sigmoid", n_bits: int = 8) -> list[dict[str, Any]]:
+    """Round a network's weights to few bits, in a form that fits into a page.
 
-    Each output unit has a scale of its own, the largest absolute weight over 127, so that a
-    weight is off by at most half a scale. Biases stay in float32.
+    Each output unit has a scale of its own, the largest absolute weight over
+    :math:`2^{n-1} - 1` for `n_bits` n, so that a weight is off by at most half a scale. Biases stay
+    in float32.
 
     Parameters
     ----------
@@ -77,6 +78,8 @@ def quantize(network: nn.Module, last: str = "sigmoid") -> list[dict[str, Any]]:
         between them.
     last
         What the page applies to the last layer's outputs: ``"sigmoid"`` or ``"identity"``.
+    n_bits
+        Of each weight, 2 to 8. Fewer make the compressed page smaller.
 
     Returns
     -------
@@ -87,8 +90,10 @@ def quantize(network: nn.Module, last: str = "sigmoid") -> list[dict[str, Any]]:
     Raises
     ------
     ValueError
-        If the network has any other layer.
+        If the network has any other layer, or `n_bits` is out of range.
     """
+    if not 2 <= n_bits <= 8:
+        fail("n_bits", "2 to 8", str(n_bits))
     modules = list(network) if isinstance(network, nn.Sequential) else [network]
     linear, units = modules[::2], modules[1::2]
     for module in modules:
@@ -97,14 +102,17 @@ def quantize(network: nn.Module, last: str = "sigmoid") -> list[dict[str, Any]]:
     if not all(type(module) is nn.Linear for module in linear) or len(linear) != len(units) + 1:
         fail("network", "linear layers with one activation between two", str(modules))
     activations = [*(ACTIVATIONS[type(unit)] for unit in units), last]
-    return [_pack_layer(layer, name) for layer, name in zip(linear, activations, strict=True)]
+    return [
+        _pack_layer(layer, name, 2 ** (n_bits - 1) - 1)
+        for layer, name in zip(linear, activations, strict=True)
+    ]
 
 
-def _pack_layer(layer: nn.Module, activation: str) -> dict[str, Any]:
+def _pack_layer(layer: nn.Module, activation: str, largest: int) -> dict[str, Any]:
     weight = layer.get_parameter("weight").detach().cpu().double()
     bias = layer.get_parameter("bias").detach().cpu().float()
-    scale = (weight.abs().amax(1) / 127).clamp_min(torch.finfo(torch.float32).tiny).float()
-    rounded = (weight / scale.double()[:, None]).round().clamp(-127, 127).to(torch.int8)
+    scale = (weight.abs().amax(1) / largest).clamp_min(torch.finfo(torch.float32).tiny).float()
+    rounded = (weight / scale.double()[:, None]).round().clamp(-largest, largest).to(torch.int8)
     return {
         "weight": pack(rounded.numpy()),
         "scale": pack(scale.numpy()),
