@@ -62,7 +62,7 @@ function curves(values, domain, label, rule, ruleText) {
       marginBottom: 42,
       marks: [
         Plot.ruleY([level], { stroke: colour.slate, strokeDasharray: "2 3" }),
-        Plot.text([level], { x: 0.5, y: level, text: [ruleText], dy: -9, fill: colour.slate }),
+        Plot.text([level], { x: 1, y: level, text: [ruleText], dy: 11, textAnchor: "end", fill: colour.slate }),
         Plot.ruleX([shareAt(state, state.step)], { stroke: colour.rule, strokeWidth: 3 }),
         ...WAYS.flatMap(([, hue, dashes], way) => [
           Plot.line(steps, { x: (step) => shareAt(state, step), y: (step) => values(state, way, step),

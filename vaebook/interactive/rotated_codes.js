@@ -71,9 +71,10 @@ const days = (points, marks) => Plot.dot(points, { x: "0", y: "1", symbol: (_, i
   stroke: colour.blue, strokeWidth: 1.4, clip: true });
 
 const REACH = 2;
+const beyond = (x, y) => 1 + 0.55 / Math.hypot(x, y); // where the name of an arrow stands
 const arrows = (pairs) => pairs.flatMap(([x, y], k) => [
   Plot.arrow([0], { x1: 0, y1: 0, x2: x, y2: y, stroke: HUES[k], strokeWidth: 3, headLength: 9 }),
-  Plot.text([0], { x: 1.14 * x, y: 1.14 * y, text: [`driver ${k + 1}`], fill: HUES[k], fontWeight: 600,
+  Plot.text([0], { x: beyond(x, y) * x, y: beyond(x, y) * y, text: [`driver ${k + 1}`], fill: HUES[k], fontWeight: 600,
     stroke: colour.paper, strokeWidth: 4, paintOrder: "stroke" }),
 ]);
 
