@@ -382,8 +382,8 @@ def noise_chain(forward: Mapping[str, ArrayLike], reverse: Mapping[str, ArrayLik
         fail("reverse", f"the steps of forward, {list(forward)}", list(reverse))
     figure, rows = subplots(2, len(forward), height=2.5, squeeze=False)
     looks = (
-        ("q", "noise is added", "-|>", CYCLE[0]),
-        ("p", "noise is taken away", "<|-", CYCLE[1]),
+        ("q", "add noise", "-|>", CYCLE[0]),
+        ("p", "remove noise", "<|-", CYCLE[1]),
     )
     for axes, clouds, (name, words, arrow, colour) in zip(
         rows, (forward, reverse), looks, strict=True

@@ -2,8 +2,8 @@
 // DDIM from a start that the reader moves. The data are a mixture of Gaussians in the plane, for
 // which the best guess of the noise has a closed form: nothing is learned, nothing approximated.
 
-const { Plot, clamp, colour, figure, format, latest, linspace, logSumExp,
-  once, random } = vaebookLive;
+const { Plot, clamp, colour, figure, format, latest, linspace, once,
+  random } = vaebookLive;
 
 /** Shares of the signal after 0, 1, ..., T steps. */
 export const signalShares = (betas) =>
@@ -12,27 +12,33 @@ export const signalShares = (betas) =>
 /** Gradient of the log-density of the data when a share `kept` of the signal is left. */
 export function score({ weights, means, covariances }, kept, [x, y]) {
   const root = Math.sqrt(kept), rest = 1 - kept;
-  const parts = weights.map((weight, k) => {
-    const [[xx, xy], [, yy]] = covariances[k];
-    const a = kept * xx + rest, b = kept * xy, c = kept * yy + rest, area = a * c - b * b;
+  let most = -Infinity, total = 0, across = 0, up = 0; // sums of weights relative to the largest
+  for (let k = 0; k < weights.length; k++) {
+    const a = kept * covariances[k][0][0] + rest, b = kept * covariances[k][0][1];
+    const c = kept * covariances[k][1][1] + rest, area = a * c - b * b;
     const u = x - root * means[k][0], v = y - root * means[k][1];
-    const pull = [(c * u - b * v) / area, (a * v - b * u) / area];
-    return { pull, log: Math.log(weight / Math.sqrt(area)) - (u * pull[0] + v * pull[1]) / 2 };
-  });
-  const all = logSumExp(parts.map(({ log }) => log));
-  return [0, 1].map((axis) =>
-    -parts.reduce((sum, { log, pull }) => sum + Math.exp(log - all) * pull[axis], 0));
+    const p = (c * u - b * v) / area, q = (a * v - b * u) / area;
+    const log = Math.log(weights[k]) - Math.log(area) / 2 - (u * p + v * q) / 2;
+    if (log > most) {
+      const shrink = Math.exp(most - log);
+      total *= shrink, across *= shrink, up *= shrink, most = log;
+    }
+    const weight = Math.exp(log - most);
+    total += weight, across -= weight * p, up -= weight * q;
+  }
+  return [across / total, up / total];
 }
 
 /** One stride from a share `kept` of the signal to a larger one, with `fresh` noise if eta > 0. */
 export function stride(mixture, kept, later, x, eta = 0, fresh = [0, 0]) {
-  const noise = score(mixture, kept, x).map((slope) => -Math.sqrt(1 - kept) * slope);
+  const slopes = score(mixture, kept, x), blur = Math.sqrt(1 - kept);
   const added = eta ** 2 * ((1 - later) / (1 - kept)) * (1 - kept / later);
-  return x.map((value, axis) => {
-    const datum = (value - Math.sqrt(1 - kept) * noise[axis]) / Math.sqrt(kept);
-    return Math.sqrt(later) * datum + Math.sqrt(1 - later - added) * noise[axis] +
-      Math.sqrt(added) * fresh[axis];
-  });
+  const move = (value, slope, extra) => {
+    const noise = -blur * slope, datum = (value - blur * noise) / Math.sqrt(kept);
+    return Math.sqrt(later) * datum + Math.sqrt(1 - later - added) * noise +
+      Math.sqrt(added) * extra;
+  };
+  return [move(x[0], slopes[0], fresh[0]), move(x[1], slopes[1], fresh[1])];
 }
 
 /** Rounded to the nearest whole number, halves to the even one. */

@@ -27,7 +27,7 @@ const survival = (target, x) => sum(target, (mean, std) => normalCdf((mean - x) 
 
 /** Where a rising function reaches zero, by halving. */
 function solve(f, low, high) {
-  for (let i = 0; i < 80; i++) {
+  for (let i = 0; i < 55; i++) {
     const middle = (low + high) / 2;
     if (f(middle) < 0) low = middle;
     else high = middle;
