@@ -51,7 +51,7 @@ def browser(launch_browser):
 
 
 class ByFileAndPage(LoadFileScheduling):
-    """Like ``--dist loadfile``, but each page of the book is a unit of its own.
+    """Like ``--dist loadfile``, but each page and each live figure is a unit of its own.
 
     One process opens a page and runs all that is asked of it; pages make up half of the work,
     and the processes share them evenly.
@@ -59,7 +59,7 @@ class ByFileAndPage(LoadFileScheduling):
 
     def _split_scope(self, nodeid):
         """Return what is run in one process: the tests of a page, or else those of a file."""
-        page = re.search(r"test_every_page\.py::\w+\[(.+?\.html)", nodeid)
+        page = re.search(r"test_every_(?:page|figure)\.py::\w+\[(.+?\.html|\w+)", nodeid)
         return page[1] if page else super()._split_scope(nodeid)
 
 

@@ -131,6 +131,8 @@ def test_the_wheel_holds_the_package_and_its_data(tmp_path):
         "vaebook",
         "vaebook/datasets/mnist",
         "vaebook/datasets/old_faithful",
+        "vaebook/interactive",
+        "vaebook/interactive/vendor",
     }
     assert sum(name.endswith(".xz") for name in names) == 4
     assert any(name.endswith(".js") for name in names)
