@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from matplotlib.patches import Ellipse, FancyArrowPatch
 
 from vaebook import data, diagrams
 from vaebook.autoregressive import MADE
@@ -37,6 +38,36 @@ def test_jensen_gap_refuses_values_out_of_order():
         diagrams.jensen_gap(2.0, 1.0)
 
 
+def arrows(figure):
+    """Start and end of each arrow."""
+    found = figure.findobj(lambda artist: getattr(artist, "arrow_patch", None) is not None)
+    return {(tuple(arrow.xyann), tuple(arrow.xy)) for arrow in found}
+
+
+def test_every_cause_acts_on_every_effect():
+    causes, effects = {"rain": 2, "wind": 8}, {"wet": 1, "cold": 5, "loud": 9}
+    figure = diagrams.common_causes(causes, effects)
+    assert len(arrows(figure)) == 6
+    assert all(start[1] > end[1] for start, end in arrows(figure))
+    names = {text.get_text() for text in figure.axes[0].texts}
+    assert causes.keys() | effects.keys() <= names
+
+
+def test_the_gradient_passes_only_where_the_noise_is_drawn():
+    """Downward arrows: one beside z as a draw, two beside z as a function of the noise."""
+    figure = diagrams.reparameterised_graph()
+    middle = figure.axes[0].get_xlim()[1] / 2
+    down = [start[0] > middle for start, end in arrows(figure) if end[1] < start[1]]
+    assert sorted(down) == [False, True, True]
+
+
+def test_the_overview_names_what_the_bound_is_made_of():
+    (axes,) = diagrams.vae_overview().axes
+    text = " ".join(text.get_text() for text in axes.texts)
+    for part in ("prior", "encoder", "decoder", "evidence", "KL(q || p(z))", "log p(x | z)"):
+        assert part in text
+
+
 def test_the_masked_network_has_a_line_for_each_weight_that_is_kept():
     network = MADE(4, hidden=(6, 5)).network
     names = ["pixels", "units", "more units", "log-odds"]
@@ -63,3 +94,49 @@ def test_the_taxonomy_puts_each_model_on_its_branch():
     # a branch without a model stays on the tree
     (bare,) = diagrams.taxonomy_tree({}).axes
     assert {text.get_text() for text in bare.texts} == {"sample", "explicit", *branches}
+
+
+def test_a_graph_shades_what_is_seen_and_points_from_parents_to_children():
+    places = {"z": (0.0, 1.0), "x": (0.0, 0.0), "y": (2.0, 0.0)}
+    (axes,) = diagrams.graphical_model(places, [("z", "x"), ("z", "y")], seen=["x"]).axes
+    ellipses = [patch for patch in axes.patches if isinstance(patch, Ellipse)]
+    assert {tuple(e.center): e.get_facecolor()[3] for e in ellipses} == {
+        (0.0, 1.0): 0.0,
+        (0.0, 0.0): pytest.approx(0.18),
+        (2.0, 0.0): 0.0,
+    }
+    assert {text.get_text(): text.get_position() for text in axes.texts} == places
+    arrows = [patch for patch in axes.patches if isinstance(patch, FancyArrowPatch)]
+    assert [arrow._posA_posB for arrow in arrows] == [[places["z"], places[end]] for end in "xy"]
+
+
+@pytest.mark.parametrize("wrong", [{"arrows": [("z", "x")]}, {"arrows": [], "seen": ["x"]}])
+def test_a_graph_refuses_a_variable_without_a_place(wrong):
+    with pytest.raises(ValueError, match=r"wanted variables among \['z'\], got 'x'"):
+        diagrams.graphical_model({"z": (0.0, 0.0)}, **wrong)
+
+
+def test_the_noise_chain_draws_every_cloud_in_its_row():
+    clouds = [{f"step {t}": np.full((3, 2), row + t) for t in (0, 1, 2)} for row in (0, 10)]
+    panels = diagrams.noise_chain(*clouds).axes
+    drawn = [axes.collections[0].get_offsets()[0, 0] for axes in panels]
+    assert drawn == [0, 1, 2, 10, 11, 12]
+    assert [axes.get_title() for axes in panels] == ["step 0", "step 1", "step 2", "", "", ""]
+
+
+def test_the_noise_chain_refuses_rows_of_other_steps():
+    cloud = np.zeros((3, 2))
+    with pytest.raises(ValueError, match="reverse: wanted the steps of forward"):
+        diagrams.noise_chain({"step 0": cloud}, {"step 1": cloud})
+
+
+def test_the_way_through_the_ranks_is_one_way():
+    cdfs = {"z": lambda x: x / 2, "x": lambda x: x / 4}
+    figure = diagrams.through_the_ranks(cdfs, {"z": (0, 2), "x": (0, 4)}, (1.0, 0.5, 2.0))
+    noise, target = figure.axes
+    for axes, scale in ((noise, 2), (target, 4)):
+        curve, across = axes.lines
+        np.testing.assert_allclose(curve.get_ydata(), curve.get_xdata() / scale)
+        np.testing.assert_array_equal(across.get_ydata(), [0.5, 0.5])
+    assert noise.texts[0].xy == (1.0, 0.5)
+    assert target.texts[0].xy == (2.0, 0)

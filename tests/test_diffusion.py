@@ -15,6 +15,7 @@ from vaebook.diffusion import (
     Diffusion,
     GaussianNoisePredictor,
     LogOddsMLP,
+    MixtureNoisePredictor,
     NoiseMLP,
     bound_objective,
     cosine_schedule,
@@ -180,6 +181,28 @@ def test_score_of_gaussian_data():
 def test_gaussian_predictor_refuses(mean, covariance, message):
     with pytest.raises(ValueError, match=message):
         GaussianNoisePredictor(mean, covariance)
+
+
+def test_one_component_is_the_gaussian_predictor():
+    x, level = torch.randn(5, 2, generator=seeded(), dtype=F64), torch.tensor([[-0.7]], dtype=F64)
+    one = torch.ones(1, dtype=F64)
+    mixture = MixtureNoisePredictor(one, MEAN[None], COVARIANCE[None])
+    torch.testing.assert_close(
+        mixture(x, level), GaussianNoisePredictor(MEAN, COVARIANCE)(x, level)
+    )
+
+
+@pytest.mark.parametrize(
+    ("weights", "means", "message"),
+    [
+        (torch.tensor([0.5, 0.6]), torch.zeros(2, 2), "weights: wanted positive numbers"),
+        (torch.tensor([1.5, -0.5]), torch.zeros(2, 2), "weights: wanted positive numbers"),
+        (torch.tensor([0.5, 0.5]), torch.zeros(3, 2), "means, covariances: wanted 2 of each"),
+    ],
+)
+def test_mixture_predictor_refuses(weights, means, message):
+    with pytest.raises(ValueError, match=message):
+        MixtureNoisePredictor(weights, means, torch.eye(2).expand(2, 2, 2))
 
 
 # --- the bound

@@ -68,6 +68,9 @@ DRAWINGS = {
         data.toy_density("banana"), 6, points=torch.tensor(IMAGES[:, :2]), n=60
     ),
     "jensen_gap": lambda: diagrams.jensen_gap(1.0, 9.0),
+    "vae_overview": diagrams.vae_overview,
+    "reparameterised_graph": diagrams.reparameterised_graph,
+    "common_causes": lambda: diagrams.common_causes({"cause": 5}, {"one": 2, "two": 8}),
     "cloud_and_codes": lambda: latent_figures.cloud_and_codes(
         torch.rand(9, 3), {"PCA": torch.rand(9, 2)}, np.arange(9.0)
     ),

@@ -1,13 +1,17 @@
-"""Drawn schemes: an inequality, a masked network, and the tree of the models."""
+"""Drawn schemes: an inequality, graphs of variables, networks, the tree of the models."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.patches import Circle, Ellipse, FancyArrowPatch, Polygon, Rectangle
 from numpy.typing import ArrayLike
 
 from vaebook._checks import fail
@@ -45,6 +49,166 @@ def jensen_gap(low: float, high: float) -> Figure:
     axes.text(middle * 1.05, sum(height for _, height in gap) / 2, "gap", va="center")
     axes.set(xlabel="y", ylim=(1.15 * math.log(low / 2), 1.5 * math.log(high * 1.15)))
     axes.legend(loc="lower right")
+    return figure
+
+
+Point = tuple[float, float]
+RADIUS = 0.42  # of a variable's circle, in units of a graph's canvas
+GRADIENT = (0, (3, 2))  # dashes of what runs against the model's arrows
+
+
+def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
+    """Make an empty picture whose units are equally long in both directions."""
+    figure = Figure(figsize=(WIDTH, WIDTH * height / width))
+    figure.set_layout_engine("none")
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(0, width), ylim=(0, height), aspect="equal")
+    axes.set_axis_off()
+    return figure, axes
+
+
+def _variable(axes: Axes, at: Point, name: str, *, seen: bool = False, colour: str = "ink") -> None:
+    """Draw a random variable as a circle, shaded if the data contain it."""
+    look: dict[str, Any] = {"edgecolor": PALETTE[colour], "linewidth": 1.4, "zorder": 2}
+    axes.add_patch(Circle(at, RADIUS, facecolor="none", **look))
+    if seen:
+        axes.add_patch(Circle(at, RADIUS, color=PALETTE["slate"], alpha=0.25, linewidth=0))
+    _text(axes, at, name, colour)
+
+
+def _text(axes: Axes, at: Point, text: str, colour: str = "ink", **look: Any) -> None:
+    look = {"ha": "center", "va": "center"} | look
+    axes.text(*at, text, color=PALETTE[colour], **look)
+
+
+def _box(axes: Axes, at: Point, name: str, colour: str, *, narrowing: float = 0.0) -> None:
+    """Draw a network as a box, narrower at its right side or, below zero, at its left."""
+    (x, y), half, tall = at, 0.8, 0.62
+    left, right = tall + min(0, narrowing), tall - max(0, narrowing)
+    corners = [(x - half, y - left), (x - half, y + left), (x + half, y + right)]
+    corners.append((x + half, y - right))
+    axes.add_patch(Polygon(corners, facecolor="none", edgecolor=PALETTE[colour], linewidth=1.6))
+    _text(axes, at, name, colour, fontsize=10)
+
+
+def _arrow(axes: Axes, start: Point, end: Point, colour: str = "ink", **look: Any) -> None:
+    """Draw an arrow that ends short of both points by the radius of a variable, or by `gap`."""
+    gap = look.pop("gap", (RADIUS, RADIUS))
+    step = np.subtract(end, start) / math.dist(start, end)
+    ends = np.add(end, -gap[1] * step), np.add(start, gap[0] * step)
+    style = {"arrowstyle": "-|>", "color": PALETTE[colour], "linewidth": 1.3, "mutation_scale": 11}
+    axes.annotate("", *ends, arrowprops=style | {"shrinkA": 0, "shrinkB": 0} | look)
+
+
+@in_style
+def vae_overview() -> Figure:
+    """Draw a VAE twice: what the model says of a datum, and the networks at work.
+
+    Returns
+    -------
+    Figure
+        Above, the graphical model of one of N data, with the approximate posterior as a dashed
+        arrow. Below, from left to right: datum, encoder, code, decoder, distribution of the
+        datum, with the two terms of the bound where they arise.
+    """
+    figure, axes = _canvas(12, 8.2)
+    z, x = (1.4, 7.2), (1.4, 5.1)
+    axes.add_patch(Rectangle((0.2, 3.9), 2.4, 4.1, fill=False, edgecolor=PALETTE["slate"]))
+    axes.text(2.5, 4.05, "N data", ha="right", fontsize=9.5, color=PALETTE["slate"])
+    _variable(axes, z, "z")
+    _variable(axes, x, "x", seen=True)
+    _arrow(axes, (1.58, z[1]), (1.58, x[1]), "blue")
+    _arrow(axes, (1.22, x[1]), (1.22, z[1]), "vermilion", linestyle=GRADIENT)
+    words = {
+        "prior p(z): the code is drawn first": "ink",
+        "decoder p(x | z): the datum is drawn from the code": "blue",
+        "encoder q(z | x): guesses the code of a datum": "vermilion",
+        "evidence p(x): the datum, whatever its code was": "slate",
+    }
+    for i, (line, colour) in enumerate(words.items()):
+        axes.text(3.2, 7.2 - 0.85 * i, line, va="center", color=PALETTE[colour], fontsize=10)
+    row = 2.1
+    _variable(axes, (0.6, row), "x", seen=True)
+    _box(axes, (2.5, row), "encoder", "vermilion", narrowing=0.28)
+    _text(axes, (4.3, row), "\u03bc, \u03c3", "vermilion")
+    _variable(axes, (5.9, row), "z")
+    _variable(axes, (5.9, row + 1.5), "\u03b5", colour="slate")
+    _box(axes, (8.0, row), "decoder", "blue", narrowing=-0.28)
+    _text(axes, (10.6, row), "p(x | z)", "blue")
+    for start, end, gap in (
+        ((0.6, row), (1.7, row), (RADIUS, 0.05)),
+        ((3.3, row), (3.85, row), (0.05, 0.0)),
+        ((4.75, row), (5.9, row), (0.0, RADIUS)),
+        ((5.9, row + 1.5), (5.9, row), (RADIUS, RADIUS)),
+        ((5.9, row), (7.2, row), (RADIUS, 0.05)),
+        ((8.8, row), (9.75, row), (0.05, 0.0)),
+    ):
+        _arrow(axes, start, end, gap=gap)
+    for place, words_below in (
+        (4.3, "near the prior?\n\u2212 KL(q || p(z))"),
+        (10.1, "is x probable here?\n+ log p(x | z)"),
+    ):
+        _text(axes, (place, 0.5), words_below)
+        _arrow(axes, (place, row - 0.35), (place, 1.05), "slate", gap=(0, 0), linestyle=":")
+    return figure
+
+
+@in_style
+def reparameterised_graph() -> Figure:
+    """Draw where the gradient stops when z is drawn, and how it passes when the noise is.
+
+    Returns
+    -------
+    Figure
+        Two graphs side by side, with dashed arrows for the gradient.
+    """
+    figure, axes = _canvas(12, 5.6)
+    for middle, title in ((2.8, "z is drawn from q"), (9.2, "only the noise is drawn")):
+        parameters, z, value = (middle, 0.4), (middle, 2.3), (middle, 4.2)
+        _text(axes, (middle, 5.3), title)
+        _text(axes, parameters, "\u03bc, \u03c3")
+        _text(axes, value, "f(z)")
+        _arrow(axes, parameters, z, gap=(0.35, RADIUS))
+        _arrow(axes, z, value, gap=(RADIUS, 0.35))
+        back: dict[str, Any] = {"gap": (0, 0), "linestyle": GRADIENT}
+        side = middle + 0.6
+        _arrow(axes, (side, 4.2), (side, 2.75), "vermilion", **back)
+        _text(axes, (side + 0.2, 3.5), "gradient", "vermilion", ha="left")
+        if middle < 6:
+            _variable(axes, z, "z")
+            _text(axes, (side + 0.05, 2.35), "\u00d7  stops", "vermilion", ha="left")
+        else:
+            corner, size = np.subtract(z, RADIUS), 2 * RADIUS
+            axes.add_patch(Rectangle((corner[0], corner[1]), size, size, fill=False))
+            _text(axes, z, "z")
+            _variable(axes, (middle - 2, 2.3), "\u03b5", colour="slate")
+            _arrow(axes, (middle - 2, 2.3), z)
+            _arrow(axes, (side, 1.85), (side, 0.45), "vermilion", **back)
+    return figure
+
+
+@in_style
+def common_causes(causes: Mapping[str, float], effects: Mapping[str, float]) -> Figure:
+    """Draw hidden causes above what they act on, an arrow from each to each.
+
+    Parameters
+    ----------
+    causes, effects : label -> place
+        Labels and how far from the left they stand, from 0 to 10; the effects are shaded, since
+        the data contain them.
+
+    Returns
+    -------
+    Figure
+    """
+    figure, axes = _canvas(12, 4.4)
+    for y, label_y, row in ((3.1, 4.0, causes), (1.2, 0.3, effects)):
+        for label, place in row.items():
+            _variable(axes, (place + 1, y), "", seen=row is effects)
+            _text(axes, (place + 1, label_y), label)
+    for cause in causes.values():
+        for effect in effects.values():
+            _arrow(axes, (cause + 1, 3.1), (effect + 1, 1.2))
     return figure
 
 
@@ -144,4 +308,137 @@ def taxonomy_tree(models: Mapping[str, object]) -> Figure:
         axes.plot([stem, stem], [max(ends), min(ends)], **ink)
         for end, tip in ends.items():
             axes.plot([stem, tip], [end, end], **ink)
+    return figure
+
+
+@in_style
+def graphical_model(
+    places: Mapping[str, tuple[float, float]],
+    arrows: Collection[tuple[str, str]],
+    *,
+    seen: Collection[str] = (),
+    node: tuple[float, float] = (1.5, 0.7),
+) -> Figure:
+    """Draw the variables of a model, and which of them each one depends on.
+
+    Parameters
+    ----------
+    places : label -> (x, y)
+        Where the centre of each variable stands, in units of the page that both axes share.
+    arrows : (parent, child)
+        Labels of two variables; the child is drawn given the parent.
+    seen
+        Variables that are observed. They are shaded, as is usual.
+    node
+        Width and height of a variable, in the same units.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    ValueError
+        If an arrow or `seen` names a variable without a place.
+    """
+    for label in [*seen, *(label for arrow in arrows for label in arrow)]:
+        if label not in places:
+            fail("arrows, seen", f"variables among {sorted(places)}", repr(label))
+    x, y = np.array(list(places.values()), dtype=float).T
+    width, height = np.ptp(x) + 1.1 * node[0], np.ptp(y) + 1.1 * node[1]
+    figure = Figure(figsize=(WIDTH, WIDTH * height / width))
+    axes = figure.subplots()
+    axes.set(xlim=np.mean([x.min(), x.max()]) + np.array([-0.5, 0.5]) * width)
+    axes.set(ylim=np.mean([y.min(), y.max()]) + np.array([-0.5, 0.5]) * height)
+    axes.set_axis_off()
+    nodes = {label: Ellipse(place, *node, linewidth=1.4) for label, place in places.items()}
+    for label, ellipse in nodes.items():
+        colour = PALETTE["blue" if label in seen else "ink"]
+        ellipse.set(edgecolor=colour, facecolor=(*to_rgb(colour), 0.18 if label in seen else 0.0))
+        axes.add_patch(ellipse)
+        axes.text(*places[label], label, ha="center", va="center", fontsize=10.5)
+    for parent, child in arrows:
+        ends: dict[str, Any] = {"patchA": nodes[parent], "patchB": nodes[child]}
+        look: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 12, "color": PALETTE["ink"]}
+        axes.add_patch(FancyArrowPatch(places[parent], places[child], **ends, **look))
+    return figure
+
+
+@in_style
+def noise_chain(forward: Mapping[str, ArrayLike], reverse: Mapping[str, ArrayLike]) -> Figure:
+    """Draw the two chains of a diffusion model, one above the other, as clouds with arrows.
+
+    Parameters
+    ----------
+    forward, reverse : label of the step -> points of shape (n, 2)
+        From the datum to the noise in both; the reverse chain is drawn from right to left.
+
+    Returns
+    -------
+    Figure
+        The arrows of the upper row point to the noise, those of the lower row away from it.
+    """
+    if list(forward) != list(reverse):
+        fail("reverse", f"the steps of forward, {list(forward)}", list(reverse))
+    figure, rows = subplots(2, len(forward), height=2.5, squeeze=False)
+    looks = (
+        ("q", "add noise", "-|>", CYCLE[0]),
+        ("p", "remove noise", "<|-", CYCLE[1]),
+    )
+    for axes, clouds, (name, words, arrow, colour) in zip(
+        rows, (forward, reverse), looks, strict=True
+    ):
+        for panel, (label, points) in zip(axes, clouds.items(), strict=True):
+            x, y = np.asarray(points).T
+            panel.scatter(x, y, s=1.2, color=colour, linewidths=0, rasterized=True)
+            panel.set(xlim=(-4.5, 4.5), ylim=(-4.5, 4.5), xticks=[], yticks=[], aspect="equal")
+            panel.grid(False)
+            panel.spines[:].set_visible(False)
+            if name == "q":
+                panel.set_title(label, fontsize=9.5)
+        for left, right in pairwise(axes):
+            ends = {"xytext": (1.0, 0.5), "textcoords": left.transAxes}
+            look = {"arrowstyle": arrow, "color": colour, "linewidth": 1.4, "shrinkA": 0}
+            right.annotate("", (0, 0.5), xycoords=right.transAxes, arrowprops=look, **ends)
+        axes[0].set_ylabel(f"{name}: {words}", color=colour, fontsize=9.5)
+    return figure
+
+
+@in_style
+def through_the_ranks(
+    cdfs: Mapping[str, Callable[[np.ndarray], ArrayLike]],
+    windows: Mapping[str, tuple[float, float]],
+    path: tuple[float, float, float],
+) -> Figure:
+    """Draw how a number goes up to its rank, and from the rank down to another number.
+
+    Parameters
+    ----------
+    cdfs : name of the axis -> distribution function
+        Of the noise, and of the target.
+    windows : name of the axis -> (left end, right end)
+        What is drawn of each.
+    path
+        The noise, its rank, and the number of that rank.
+
+    Returns
+    -------
+    Figure
+        Both functions on one vertical axis, with the way of the number as an arrow.
+    """
+    figure, panels = subplots(1, 2, height=2.7, sharey=True)
+    start, rank, end = path
+    for i, (axes, (name, cdf)) in enumerate(zip(panels, cdfs.items(), strict=True)):
+        left, right = windows[name]
+        grid = np.linspace(left, right, 600)
+        axes.plot(grid, np.asarray(cdf(grid)), color=CYCLE[i])
+        axes.set(xlabel=name, xlim=(left, right), ylim=(0, 1.02))
+    arrow = {"arrowstyle": "-|>", "color": PALETTE["ink"], "shrinkA": 0, "shrinkB": 0}
+    of_noise, of_target = panels
+    right_end = of_noise.get_xlim()[1]
+    of_noise.annotate("", (start, rank), (start, 0), arrowprops=arrow)
+    of_noise.plot([start, right_end], [rank, rank], color=PALETTE["ink"], linewidth=1)
+    of_target.plot([of_target.get_xlim()[0], end], [rank, rank], color=PALETTE["ink"], linewidth=1)
+    of_target.annotate("", (end, 0), (end, rank), arrowprops=arrow)
+    of_noise.set_ylabel("share of numbers below")
     return figure

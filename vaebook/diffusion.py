@@ -237,6 +237,78 @@ class GaussianNoisePredictor(nn.Module):
         scaled = noise_share.sqrt() * deviation / (signal_share * self.variances + noise_share)
         return scaled @ self.axes.T
 
+    def log_prob(
+        self, x: Float[Tensor, "batch features"], log_snr: Float[Tensor, "#batch 1"]
+    ) -> Float[Tensor, " batch"]:
+        """Log-density of noisy data of the given levels, in nats."""
+        signal_share, noise_share = torch.sigmoid(log_snr), torch.sigmoid(-log_snr)
+        deviation = (x - signal_share.sqrt() * self.mean) @ self.axes
+        spread = (signal_share * self.variances + noise_share).expand_as(deviation)
+        return log_normal(deviation, torch.zeros_like(deviation), spread.log())
+
+
+class MixtureNoisePredictor(nn.Module):
+    r"""The best possible guess of the noise when the data are a mixture of Gaussians.
+
+    Equation ``eq-mixture-noise`` of the book: the guesses of the components, weighted by their
+    responsibilities for the *noisy* datum. With it the reverse chain can be watched, and its score
+    drawn, before anything is learned.
+
+    Parameters
+    ----------
+    weights
+        Weights of the K components, positive, adding up to 1, shape (K,).
+    means
+        Their means, shape (K, features).
+    covariances
+        Their covariance matrices, shape (K, features, features).
+    """
+
+    log_weights: Tensor
+
+    def __init__(
+        self,
+        weights: Float[Tensor, " K"],
+        means: Float[Tensor, "K features"],
+        covariances: Float[Tensor, "K features features"],
+    ) -> None:
+        super().__init__()
+        check_float("weights", weights, n_dims=1)
+        if weights.min() <= 0 or (weights.sum() - 1).abs() > 1e-6:
+            fail("weights", "positive numbers that add up to 1", weights)
+        if not len(weights) == len(means) == len(covariances):
+            lengths = f"{len(means)} means and {len(covariances)} covariances"
+            fail("means, covariances", f"{len(weights)} of each, as weights", lengths)
+        self.gaussians = [*map(GaussianNoisePredictor, means, covariances)]
+        self.components = nn.ModuleList(self.gaussians)  # so that they follow to a device
+        self.register_buffer("log_weights", weights.log())
+
+    def forward(
+        self, x: Float[Tensor, "batch features"], log_snr: Float[Tensor, "#batch 1"]
+    ) -> Float[Tensor, "batch features"]:
+        """Return the expected noise in noisy data of the given levels."""
+        guesses = torch.stack([component(x, log_snr) for component in self.gaussians], 1)
+        resp = self._log_joint(x, log_snr).softmax(1)
+        return (resp.unsqueeze(-1) * guesses).sum(1)
+
+    def log_prob(
+        self, x: Float[Tensor, "batch features"], log_snr: Float[Tensor, "#batch 1"]
+    ) -> Float[Tensor, " batch"]:
+        """Log-density of noisy data of the given levels, in nats."""
+        return self._log_joint(x, log_snr).logsumexp(1)
+
+    def mixture(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return weights (K,), means (K, features), covariances (K, features, features)."""
+        means = torch.stack([component.mean for component in self.gaussians])
+        axes = torch.stack([component.axes for component in self.gaussians])
+        spread = torch.stack([component.variances for component in self.gaussians])
+        return self.log_weights.exp(), means, axes @ torch.diag_embed(spread) @ axes.mT
+
+    def _log_joint(self, x: Tensor, log_snr: Tensor) -> Tensor:
+        """Log-density of the noisy data together with each component, shape (batch, K)."""
+        each = [component.log_prob(x, log_snr) for component in self.gaussians]
+        return self.log_weights + torch.stack(each, 1)
+
 
 # --- the model --------------------------------------------------------------------------------
 
@@ -533,15 +605,24 @@ class Diffusion(nn.Module):
         x = self._draw_prior(n, generator)
         with torch.no_grad():
             for t, earlier in pairwise(steps):
-                noise = self.predict_noise(x, t)
-                signal = self._signal_from(x, noise, t)
-                share, variance = self._at(self.noise_shares, earlier), self.ddim_var(t, earlier)
-                fresh = eta**2 * variance
-                direction = torch.sqrt(share - fresh) * noise
-                x = self._at(self.signal_shares, earlier).sqrt() * signal + direction
-                if eta > 0:
-                    x = x + fresh.sqrt() * _normal_like(x, generator)
+                x = self.ddim_step(x, t, earlier, generator, eta)
             return self._last_of_ddim(self.predict_signal(x, steps[-1]), generator)
+
+    def ddim_step(
+        self,
+        x_t: Float[Tensor, "batch features"],
+        t: int,
+        earlier: int,
+        generator: Generator | None = None,
+        eta: float = 0.0,
+    ) -> Float[Tensor, "batch features"]:
+        """Go from step t to any earlier one; equation ``def-ddim-step``, with the guessed noise."""
+        noise = self.predict_noise(x_t, t)
+        signal = self._signal_from(x_t, noise, t)
+        share, fresh = self._at(self.noise_shares, earlier), eta**2 * self.ddim_var(t, earlier)
+        direction = torch.sqrt(share - fresh) * noise
+        x = self._at(self.signal_shares, earlier).sqrt() * signal + direction
+        return x + fresh.sqrt() * _normal_like(x_t, generator) if eta > 0 else x
 
     def ddim_var(self, t: int, earlier: int) -> Tensor:
         """Variance of x_earlier given x_t and x_0, for any two steps of the forward chain."""

@@ -16,6 +16,7 @@ from vaebook.diffusion import (
     BinaryDiffusion,
     Diffusion,
     GaussianNoisePredictor,
+    MixtureNoisePredictor,
     NoiseMLP,
     bound_objective,
     linear_schedule,
@@ -55,6 +56,8 @@ def log_density(x: Tensor, mean: Tensor, variance: Tensor | float) -> Tensor:
     square = ((x - mean) ** 2).detach().numpy().sum(-1) / spread
     return torch.from_numpy(-0.5 * (square + x.shape[-1] * np.log(2 * np.pi * spread)))
 
+
+CLOSE = {"atol": 1e-9, "rtol": 0}
 
 # A short chain with uneven steps, walked step by step, and its products of alphas by NumPy.
 BETAS = torch.tensor([0.1, 0.3, 0.2, 0.5], dtype=F64)
@@ -242,6 +245,30 @@ def test_the_best_guess_for_gaussian_data() -> None:
         )
         exact, _ = joint.conditional(torch.arange(4) < 2, x_t)
         torch.testing.assert_close(model.predict_noise(x_t, t), exact, atol=1e-12, rtol=0)
+
+
+@pytest.mark.equation("eq-mixture-noise", tolerance="1e-9")
+def test_the_best_guess_for_a_mixture() -> None:
+    """Quadrature over all data of the plane: the blurred density, and the noise behind x_t."""
+    weights = torch.tensor([0.3, 0.7], dtype=F64)
+    means, covariances = torch.stack([MEAN, -MEAN]), torch.stack([COVARIANCE, 0.4 * EYE])
+    model = Diffusion(MixtureNoisePredictor(weights, means, covariances), BETAS, 2)
+    ticks = torch.linspace(-8, 8, 401, dtype=F64)
+    data = torch.cartesian_prod(ticks, ticks)
+    density = sum(
+        w * FullGaussian(m, c).log_prob(data).exp()
+        for w, m, c in zip(weights, means, covariances, strict=True)
+    )
+    for t in (2, 4):
+        for x_t in normal(3, 2):
+            noise = (x_t - KEPT[t - 1].sqrt() * data) / (1 - KEPT[t - 1]).sqrt()
+            joint = density * log_density(x_t, KEPT[t - 1].sqrt() * data, 1 - KEPT[t - 1]).exp()
+            guess = (joint[:, None] * noise).sum(0) / joint.sum()
+            torch.testing.assert_close(model.predict_noise(x_t[None], t)[0], guess, **CLOSE)
+            evidence = (joint.sum() * (ticks[1] - ticks[0]) ** 2).log()[None]
+            level = model.log_snr[t - 1].view(1, 1)
+            found = model.network.log_prob(x_t[None], level)
+            torch.testing.assert_close(found, evidence, **CLOSE)
 
 
 @pytest.mark.equation("eq-gaussian-noise-error", tolerance="4.5 standard errors")

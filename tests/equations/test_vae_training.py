@@ -221,6 +221,24 @@ def test_encoding_and_decoding_follows_the_aggregate_posterior() -> None:
     assert (expected - from_prior).abs().max() > 0.05
 
 
+@pytest.mark.equation("eq-half-given-half", tolerance="1e-9")
+def test_what_is_hidden_given_what_is_seen() -> None:
+    """Enumeration of all 8 images of three pixels, the first two of which are seen."""
+    vae = small_vae()
+    log_prior = log_normal(GRID, torch.zeros(1, dtype=F64), torch.zeros(1, dtype=F64))
+    whole = marginal(vae, log_prior)
+    expected = whole / whole.view(4, 2).sum(1).repeat_interleave(2)
+    images, weights = all_images(3), log_prior.exp() / log_prior.exp().sum()
+    with torch.no_grad():
+        logits = vae.decoder(GRID)
+        seen, hidden = (
+            Bernoulli().log_prob(images[:, None, part], logits[:, part]).exp()
+            for part in (slice(2), slice(2, 3))
+        )
+    right = (seen * hidden) @ weights / (seen @ weights)
+    torch.testing.assert_close(right, expected, rtol=0, atol=1e-9)
+
+
 @pytest.mark.equation("eq-aggregate-variance", tolerance="1e-9")
 def test_variance_of_a_mixture_of_codes() -> None:
     """Quadrature of the first two moments of the mixture itself."""

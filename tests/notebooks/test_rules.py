@@ -109,10 +109,25 @@ def tolerances_name_what_they_are_for(notebook):
             yield number, f"within: {error}"
 
 
+# --- what a reader is shown -------------------------------------------------------------------
+
+REMOVED = "remove-cell"
+VERDICT = re.compile(r".*(\b(True|False)\b|[✓✔✗✘]).*")
+
+
+@rule
+def results_are_no_verdicts(notebook):
+    for number, cell in code_cells(notebook):
+        if {REMOVED, "remove-output"}.isdisjoint(tags(cell)):
+            for text in texts(cell):
+                if found := VERDICT.search(text):
+                    yield number, f"show the number, and let a test judge it: '{found[0].strip()}'"
+                    break
+
+
 # --- recorded values --------------------------------------------------------------------------
 
 RECORDS = re.compile(r"\brecord\(|\bvaebook\.results\b")
-REMOVED = "remove-cell"
 
 
 def loaded_and_stored(source):
@@ -456,6 +471,10 @@ BREAKS = {
     "exempt": (
         change(1, metadata={"tags": [COMPARED], "vaebook": {"within": "seconds"}}),
         "only seconds may be exempt",
+    ),
+    "verdict": (
+        change(1, outputs=[new_output("stream", name="stdout", text="no 1\nbelow 2: [True]\n")]),
+        "show the number, and let a test judge it: 'below 2: [True]'",
     ),
     "visible record": (change(1, source="record(a=1)"), "record in a cell of its own"),
     "visible import": (

@@ -14,6 +14,7 @@ CHAPTERS = (
     "introduction/autoregressive_models",
     "latent_variables/vae_training",
     "latent_variables/vae_evaluation",
+    "latent_variables/vae_variants",
     "beyond/diffusion",
 )
 

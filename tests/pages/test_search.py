@@ -17,13 +17,13 @@ QUESTIONS = [
     ("reparameterisation", "latent_variables/vae_objective", 5),
     ("Kullback-Leibler", "foundations/probability_toolbox", 5),
     ("KL", "foundations/probability_toolbox", 5),
-    ("IWAE", "latent_variables/vae_evaluation", 3),
+    ("IWAE", "latent_variables/vae_variants", 3),
     ("GMM", "latent_variables/gaussian_mixtures", 3),
     ("EM algorithm", "latent_variables/gaussian_mixtures", 5),
     ("HMM", "introduction/latent_variable_models", 8),
     ("MLE", "introduction/gaussians_and_mle", 3),
     ("binarisation", "latent_variables/vae_training", 8),
-    ("posterior collapse", "latent_variables/vae_evaluation", 5),
+    ("posterior collapse", "latent_variables/vae_variants", 5),
 ]
 
 FOUND = "asked => Search._performSearch(...Search._parseQuery(asked)).reverse().map(r => r[0])"

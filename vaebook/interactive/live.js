@@ -46,6 +46,16 @@ globalThis.vaebookLive = (() => {
     };
   }
 
+  /** A function that keeps its last value, for as long as it is asked with the same arguments. */
+  function latest(f) {
+    let known = null, value;
+    return (...asked) => {
+      if (!known || asked.some((argument, i) => !Object.is(argument, known[i])))
+        [known, value] = [asked, f(...asked)];
+      return value;
+    };
+  }
+
   /** A generator of random numbers (mulberry32): the same seed gives the same numbers. */
   function random(seed) {
     let s = seed >>> 0;
@@ -509,6 +519,6 @@ globalThis.vaebookLive = (() => {
     return { render };
   }
 
-  return { Plot, array, clamp, colour, drawPicture, figure, format, linspace, logNormal,
+  return { Plot, array, clamp, colour, drawPicture, figure, format, latest, linspace, logNormal,
     logSumExp, make, network, normal, once, random };
 })();

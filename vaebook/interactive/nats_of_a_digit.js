@@ -1,0 +1,98 @@
+// What each model says of one digit: -log P(x) or a bound on it, beside the nearest training digit.
+
+const { Plot, array, colour, figure, format, once } = vaebookLive;
+
+/** Number of pixels in which two black and white images differ. */
+export const pixelsOff = (a, b) => a.reduce((sum, pixel, i) => sum + (pixel !== b[i]), 0);
+
+/** Models in the order of what an image costs them, the cheapest first. */
+export const ranking = (models, image) =>
+  models.map(({ name, costs }) => [name, costs[image]]).sort((a, b) => a[1] - b[1]);
+
+/** How many orders of magnitude one probability is above another. */
+export const ordersBetween = (nats, others) => (others - nats) / Math.LN10;
+
+const unpack = once((packed) => array(packed));
+
+function rows(packed, n) {
+  const all = unpack(packed);
+  const size = all.length / n;
+  return Array.from({ length: n }, (_, i) => all.subarray(i * size, (i + 1) * size));
+}
+
+const count = ({ models }) => models[0].costs.length;
+const picture = (pixels, label, text) => ({ pixels, width: Math.sqrt(pixels.length), label, text });
+
+const costs = {
+  wide: true,
+  legend: [
+    ["exact", colour.blue, "", 7],
+    ["a bound or an estimate, not below the exact value", colour.vermilion, "", 7],
+    ["average of all", colour.ink],
+  ],
+  plot: ({ models, image }, _, width) => {
+    const y = "name";
+    const x = ({ costs: each }) => each[image];
+    const all = models.flatMap(({ costs: each, average }) => [...each, average]);
+    const stroke = ({ exact }) => (exact ? colour.blue : colour.vermilion);
+    return {
+      height: 64 + 26 * models.length,
+      marginLeft: width < 500 ? 122 : 150,
+      marginRight: 40,
+      x: { domain: [0, Math.max(...all)], label: "nats", grid: true },
+      y: { domain: models.map(({ name }) => name), label: null },
+      marks: [
+        Plot.tickX(models, { x: "average", y, stroke: colour.ink, strokeWidth: 2 }),
+        Plot.dot(models, { x, y, r: 6, stroke, strokeWidth: 2,
+          fill: (model) => (model.exact ? colour.blue : colour.paper) }),
+        Plot.text(models, { x, y, dx: 12, textAnchor: "start", fill: colour.ink,
+          stroke: colour.paper, strokeWidth: 5,
+          text: (model) => format(x(model), 0) }),
+      ],
+    };
+  },
+  label: ({ models, image }) =>
+    "Nats by model, the cheapest first: " +
+    ranking(models, image).map(([name, nats]) => `${name} ${format(nats, 0)}`).join(", ") + ".",
+};
+
+export default figure({
+  view: (state) => {
+    const n = count(state);
+    const [digit, near] = [state.pixels, state.nearest].map((packed) => rows(packed, n)[state.image]);
+    return { digit, near, off: pixelsOff(digit, near), order: ranking(state.models, state.image) };
+  },
+  panels: [
+    {
+      wide: true,
+      title: "Pick a test digit",
+      size: "2.75rem",
+      pictures: (state) => rows(state.pixels, count(state)).map((pixels, i) =>
+        picture(pixels, `Test digit ${i + 1} of ${count(state)}`)),
+      press: (_, image) => ({ image }),
+      chosen: ({ image }) => image,
+    },
+    costs,
+    {
+      wide: true,
+      size: "6rem",
+      pictures: (_, { digit, near, off }) => [
+        picture(digit, "The test digit", "the digit"),
+        picture(near, "The training digit nearest to it", "nearest known"),
+        picture(digit.map((pixel, i) => (pixel === near[i] ? 0 : 255)),
+          `The ${off} pixels in which they differ`, `${off} differ`),
+      ],
+    },
+  ],
+  numbers: (_, { off, order }) => [
+    ["pixels between the digit and the nearest of 60,000 training digits", String(off)],
+    [`fewest nats: ${order[0][0]}`, format(order[0][1], 1)],
+    [`most nats: ${order.at(-1)[0]}`, format(order.at(-1)[1], 1)],
+  ],
+  describe: (_, { order }) => {
+    const [[best, nats], [worst, others]] = [order[0], order.at(-1)];
+    return "By these numbers the digit is 10 to the power " +
+      `${format(ordersBetween(nats, others), 0)} times as probable under "${best}" as under ` +
+      `"${worst}".`;
+  },
+});
