@@ -140,3 +140,19 @@ def test_the_way_through_the_ranks_is_one_way():
         np.testing.assert_array_equal(across.get_ydata(), [0.5, 0.5])
     assert noise.texts[0].xy == (1.0, 0.5)
     assert target.texts[0].xy == (2.0, 0)
+
+
+def test_bits_back_marks_the_price_above_the_message_so_far():
+    (axes,) = diagrams.bits_back(before=260, popped=150, pixels=90, prior=200).axes
+    arrow = next(text for text in axes.texts if getattr(text, "arrow_patch", None))
+    assert {arrow.xy[1], arrow.get_position()[1]} == {260, 260 - 150 + 90 + 200}
+    tops = {}
+    for bar in axes.patches:
+        place = round(bar.get_x() + bar.get_width() / 2)
+        tops[place] = max(tops.get(place, 0), bar.get_y() + bar.get_height())
+    assert tops == {0: 260, 1: 260, 2: 200, 3: 400}
+
+
+def test_bits_back_refuses_to_take_more_than_there_is():
+    with pytest.raises(ValueError, match="popped: wanted a positive number of bits, at most 100"):
+        diagrams.bits_back(before=100, popped=150, pixels=90, prior=200)

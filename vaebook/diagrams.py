@@ -442,3 +442,53 @@ def through_the_ranks(
     of_target.annotate("", (end, 0), (end, rank), arrowprops=arrow)
     of_noise.set_ylabel("share of numbers below")
     return figure
+
+
+@in_style
+def bits_back(before: float, popped: float, pixels: float, prior: float) -> Figure:
+    """Draw what bits-back coding of one image does to the length of the message.
+
+    Parameters
+    ----------
+    before
+        Length of the message before, in bits.
+    popped
+        Bits that are popped to choose z, at most `before`.
+    pixels, prior
+        Bits that are pushed to say x given z, and to say z.
+
+    Returns
+    -------
+    Figure
+        The message before and after each of the three steps, and what the image costs in all.
+    """
+    if not 0 < popped <= before:
+        fail("popped", f"a positive number of bits, at most {before:g}", popped)
+    figure, axes = subplots(height=3.3)
+    axes.grid(False)
+    rest = before - popped
+    bars: list[tuple[float, float, float, str, str]] = [  # place, bottom, height, colour, text
+        (0, 0, before, "slate", "message\nso far"),
+        (1, 0, rest, "slate", ""),
+        (2, 0, rest, "slate", ""),
+        (2, rest, pixels, "blue", "x given z"),
+        (3, 0, rest, "slate", ""),
+        (3, rest, pixels, "blue", ""),
+        (3, rest + pixels, prior, "teal", "z"),
+    ]
+    for place, bottom, height, colour, text in bars:
+        axes.bar(place, height, 0.86, bottom, color=PALETTE[colour], edgecolor="white")
+        axes.text(place, bottom + height / 2, text, color="white", ha="center", va="center")
+    gone: dict[str, Any] = {"facecolor": "none", "edgecolor": PALETTE["vermilion"]}
+    axes.bar(1, popped, 0.86, rest, linestyle="--", linewidth=1.4, **gone)
+    look: dict[str, Any] = {"ha": "center", "va": "center"}
+    axes.text(1, rest + popped / 2, "taken to\nchoose z", color=PALETTE["vermilion"], **look)
+    after = rest + pixels + prior
+    arrow = {"arrowstyle": "<->", "color": PALETTE["ink"], "shrinkA": 0, "shrinkB": 0}
+    axes.plot([0.43, 3.72], [before, before], ":", color=PALETTE["ink"], linewidth=1.0, zorder=0)
+    axes.annotate("", (3.6, before), (3.6, after), arrowprops=arrow)
+    axes.text(3.67, (before + after) / 2, "price\nof x", va="center")
+    axes.set(xlim=(-0.5, 4.25), ylabel="length of the message, bits")
+    axes.set_xlabel("sender: left to right; receiver: right to left")
+    axes.set_xticks(range(4), ["before", "pop z", "push x", "push z"])
+    return figure
