@@ -2,7 +2,6 @@
 
 import base64
 import io
-import json
 
 import numpy as np
 import pytest
@@ -55,19 +54,3 @@ def test_icons_are_those_of_the_pages(tmp_path):
     assert 'viewBox="0 0 512 256"><path d="M1 2z"/>' in find_icon(library, "sun")
     assert 'd="M3 4z"' in find_icon(library, "circle-dot")
     assert find_icon(library, "dot") is None
-
-
-@pytest.mark.parametrize("size", [10, 20_000])
-def test_a_large_state_leaves_the_page(book, size):
-    state = json.dumps({"weights": "7" * size})
-    script = f'<script type="application/json">{state}</script>'
-    book.write("more.md", f"# More\n\n```{{raw}} html\n<div>{script}</div>\n```\n")
-    book.write("index.md", "# Book\n\n```{toctree}\nchapter\nmore\nequations\n```\n")
-    assert book.build() == ""
-    page = book.page("more.html")
-    moved = list((book.folder / "_build/html/_static").glob("live/*.js"))
-    assert (state in page) == (size == 10) == (not moved)
-    for file in moved:
-        stored = f'(window.vaebookStates ??= {{}})["{file.stem}"] = {state};\n'
-        assert file.read_text() == stored
-        assert f'data-key="{file.stem}" data-source="_static/live/{file.name}"' in page
