@@ -6,6 +6,7 @@ last notebooks run. Warnings are errors; after a failed build, all pages are mad
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import os
@@ -125,4 +126,5 @@ def report(ran: set[str], notebooks: float, pages: float) -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()  # takes no options, but --help
     main()
