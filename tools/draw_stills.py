@@ -29,7 +29,7 @@ def draw(figure: Locator) -> dict[str, Any]:
     name = figure.get_attribute("data-figure") or ""
     panels = figure.locator(".vaebook-panels")
     with Image.open(io.BytesIO(panels.screenshot())) as picture:
-        picture.convert("RGB").save(STILLS / f"{name}.webp", quality=80, method=6)
+        picture.convert("RGB").save(STILLS / f"{name}.webp", quality=55, method=6)
         width, height = (size // 2 for size in picture.size)
     alt = panels.locator("[role=img]").evaluate_all(LABELS)
     module = short_checksum(source(f"{name}.js"))
