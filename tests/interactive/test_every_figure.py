@@ -79,14 +79,12 @@ def check_accessibility(page, options=None):
 
 
 def check_keyboard(page, first):
-    """Every slider and handle changes what is seen with each way of its keys, each choice once."""
+    """Every slider, handle and choice changes what is seen, and Reset takes it back."""
     for control in page.locator(".vaebook-live :is([role=slider], input[type=range])").all():
         control.focus()
-        seen = set()
-        for key in ("ArrowLeft", "ArrowDown", "ArrowRight", "ArrowRight", "ArrowUp", "ArrowUp"):
-            page.keyboard.press(key)
-            seen.add(shown(page))
-        assert len(seen) > 1, control.get_attribute("aria-label")
+        keys = ("ArrowLeft", "ArrowDown", "ArrowRight", "ArrowUp")
+        answers = (page.keyboard.press(key) or shown(page) != first for key in keys)
+        assert any(answers), control.get_attribute("aria-label")
         assert control.evaluate("node => getComputedStyle(node).outlineWidth") == "3px"
         assert reset(page) == first
     for control in page.locator(".vaebook-live :is(input[type=radio], input[type=checkbox])").all():
@@ -115,11 +113,9 @@ def check_handles(page, first, means):
     """Each handle follows the pointer, and Reset takes it back."""
     for handle in page.locator(".vaebook-handle").all():
         handle.scroll_into_view_if_needed()
-        changed = False
-        for way in ((-40, -30), (40, 30)):
-            drag(page, handle, way, means)
-            changed |= shown(page) != first
-        assert changed, handle.get_attribute("aria-label")
+        ways = ((-40, -30), (40, 30))  # at an end of its range a handle goes one way only
+        answers = (drag(page, handle, way, means) or shown(page) != first for way in ways)
+        assert any(answers), handle.get_attribute("aria-label")
         assert reset(page) == first
 
 
