@@ -71,6 +71,19 @@ DRAWINGS = {
     "vae_overview": diagrams.vae_overview,
     "reparameterised_graph": diagrams.reparameterised_graph,
     "common_causes": lambda: diagrams.common_causes({"cause": 5}, {"one": 2, "two": 8}),
+    "graphical_model": lambda: diagrams.graphical_model(
+        {"z": (0.0, 0.0), "x": (3.0, 0.0)}, [("z", "x")], seen=["x"]
+    ),
+    "masked_network": lambda: diagrams.masked_network(
+        [torch.tensor([1, 2]), torch.tensor([1, 1]), torch.tensor([1, 2])], ["in", "unit", "out"]
+    ),
+    "noise_chain": lambda: diagrams.noise_chain({"0": IMAGES[:, :2]}, {"0": IMAGES[:, :2]}),
+    "through_the_ranks": lambda: diagrams.through_the_ranks(
+        {"noise": stats.norm.cdf, "target": stats.norm(2).cdf},
+        {"noise": (-3, 3), "target": (-1, 5)},
+        (0.5, stats.norm.cdf(0.5), 2.5),
+    ),
+    "bits_back": lambda: diagrams.bits_back(before=260, popped=150, pixels=90, prior=200),
     "cloud_and_codes": lambda: latent_figures.cloud_and_codes(
         torch.rand(9, 3), {"PCA": torch.rand(9, 2)}, np.arange(9.0)
     ),

@@ -301,7 +301,7 @@ globalThis.vaebookLive = (() => {
       const wanted = handlesOf(panel, figure);
       while (handles.length > wanted.length) handles.pop().node.remove();
       wanted.forEach((handle, index) => {
-        handles[index] ??= makeHandle(frame, index, place, moved);
+        handles[index] ??= makeHandle(frame, index, place, moved, figure);
         handles[index].show(handle, chart, state, view);
       });
     };
@@ -312,9 +312,12 @@ globalThis.vaebookLive = (() => {
 
   const WAYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowDown: [0, -1], ArrowUp: [0, 1] };
 
-  function makeHandle(frame, index, place, moved) {
+  function makeHandle(frame, index, place, moved, figure) {
     const node = make("div", frame, { class: "vaebook-handle", role: "slider", tabindex: 0 });
-    let at, ends;
+    let handle, ends;
+    // Where the handle is now, also between two drawings.
+    const position = () => [handle.x, handle.y].map((f, axis) =>
+      f ? f(figure.state, figure.view) : (ends[axis][0] + ends[axis][1]) / 2);
     node.addEventListener("pointerdown", (event) => {
       node.setPointerCapture(event.pointerId);
       node.focus({ preventScroll: true });
@@ -328,17 +331,17 @@ globalThis.vaebookLive = (() => {
       if (!way) return;
       event.preventDefault();
       const share = event.shiftKey ? 0.1 : 0.01;
-      const to = at.map((value, axis) => {
+      const to = position().map((value, axis) => {
         const [first, last] = ends[axis];
         return clamp(value + way[axis] * share * Math.abs(last - first), ends[axis]);
       });
       moved(index, ...to);
     });
-    const show = (handle, chart, state, view) => {
+    const show = (current, chart, state, view) => {
+      handle = current;
       const scales = [chart.scale("x"), chart.scale("y")];
       ends = scales.map(({ domain }) => [Math.min(...domain), Math.max(...domain)]);
-      at = [handle.x, handle.y].map((f, axis) =>
-        f ? f(state, view) : (ends[axis][0] + ends[axis][1]) / 2);
+      const at = position();
       const size = ["width", "height"].map((name) => Number(chart.getAttribute(name)));
       const [left, top] = at.map((value, axis) =>
         (100 * scales[axis].apply(clamp(value, ends[axis]))) / size[axis]);
