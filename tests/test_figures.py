@@ -70,7 +70,6 @@ DRAWINGS = {
     "jensen_gap": lambda: diagrams.jensen_gap(1.0, 9.0),
     "vae_overview": diagrams.vae_overview,
     "reparameterised_graph": diagrams.reparameterised_graph,
-    "common_causes": lambda: diagrams.common_causes({"cause": 5}, {"one": 2, "two": 8}),
     "graphical_model": lambda: diagrams.graphical_model(
         {"z": (0.0, 0.0), "x": (3.0, 0.0)}, [("z", "x")], seen=["x"]
     ),

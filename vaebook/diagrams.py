@@ -188,31 +188,6 @@ def reparameterised_graph() -> Figure:
 
 
 @in_style
-def common_causes(causes: Mapping[str, float], effects: Mapping[str, float]) -> Figure:
-    """Draw hidden causes above what they act on, an arrow from each to each.
-
-    Parameters
-    ----------
-    causes, effects : label -> place
-        Labels and how far from the left they stand, from 0 to 10; the effects are shaded, since
-        the data contain them.
-
-    Returns
-    -------
-    Figure
-    """
-    figure, axes = _canvas(12, 4.4)
-    for y, label_y, row in ((3.1, 4.0, causes), (1.2, 0.3, effects)):
-        for label, place in row.items():
-            _variable(axes, (place + 1, y), "", seen=row is effects)
-            _text(axes, (place + 1, label_y), label)
-    for cause in causes.values():
-        for effect in effects.values():
-            _arrow(axes, (cause + 1, 3.1), (effect + 1, 1.2))
-    return figure
-
-
-@in_style
 def masked_network(degrees: Sequence[ArrayLike], labels: Sequence[str]) -> Figure:
     """Draw the units of a masked network with their degrees, and the weights that are kept.
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 
-def compare(name: str, mine: Tensor | float | None, wanted: Tensor | float) -> None:
+def compare(
+    name: str, mine: Tensor | ArrayLike | None, wanted: Tensor | ArrayLike, unit: str = ""
+) -> None:
     """Print how far a reader's result lies from the wanted one, or what its shape should be.
 
     Parameters
@@ -17,6 +20,8 @@ def compare(name: str, mine: Tensor | float | None, wanted: Tensor | float) -> N
         The reader's result; None as long as there is none.
     wanted
         The right one, a number or an array.
+    unit
+        Of both.
     """
     right = torch.as_tensor(wanted).detach().double()
     if mine is None:
@@ -26,7 +31,8 @@ def compare(name: str, mine: Tensor | float | None, wanted: Tensor | float) -> N
     if result.shape != right.shape:
         print(f"{name}: wanted {_shape(right)}, got {_shape(result)}")
     else:
-        print(f"{name}: largest deviation {(result - right).abs().max().item():.6f}")
+        deviation = (result - right).abs().max().item()
+        print(f"{name}: largest deviation {deviation:.6f} {unit}".rstrip())
 
 
 def _shape(values: Tensor) -> str:

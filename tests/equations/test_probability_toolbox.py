@@ -465,3 +465,13 @@ def test_gradient_of_the_log_sum() -> None:
         step = h * np.eye(5)[j]
         slope = (special.logsumexp(at + step) - special.logsumexp(at - step)) / (2 * h)
         assert float(gradient[j]) == pytest.approx(slope, abs=1e-8)
+
+
+def test_the_second_form_of_the_variance_loses_its_digits() -> None:
+    """Numbers about 10,000 with variance 1, in single precision, against double precision."""
+    numbers = torch.randn(1_000, generator=torch.Generator().manual_seed(0)) + 10_000
+    exact = numbers.double().var(correction=0).item()
+    first = (numbers - numbers.mean()).square().mean().item()
+    second = (numbers.square().mean() - numbers.mean().square()).item()
+    assert first == pytest.approx(exact, abs=0.01)
+    assert abs(second - exact) > 0.5

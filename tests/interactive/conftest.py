@@ -21,6 +21,17 @@ COLOURS = {
 }
 
 
+def settle(page):
+    """Wait until what has changed is drawn, which is with the next frame."""
+    page.evaluate("() => new Promise((go) => requestAnimationFrame(() => setTimeout(go)))")
+
+
+def numbers(page):
+    """Return what a figure's table says, in nats."""
+    rows = page.locator(".vaebook-numbers td").all_inner_texts()
+    return [float(row.replace("−", "-").removesuffix(" nats")) for row in rows]
+
+
 @pytest.fixture
 def evaluate(page):
     """Return a function that evaluates an expression with a module's exports as `m`, `a` given."""

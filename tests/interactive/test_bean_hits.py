@@ -7,7 +7,7 @@ from scipy import special, stats
 
 from vaebook.interactive.bean_hits import bean_hits
 
-from .test_elbo_explorer import settle
+from .conftest import settle
 
 example = bean_hits
 

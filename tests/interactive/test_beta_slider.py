@@ -9,7 +9,7 @@ from vaebook.gaussian import kl_to_standard_normal
 from vaebook.interactive.beta_slider import beta_slider
 from vaebook.vae import mlp_vae
 
-from .test_elbo_explorer import settle
+from .conftest import settle
 
 BETAS = (0.1, 0.3, 1.0, 3.0, 10.0)
 

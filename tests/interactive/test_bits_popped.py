@@ -8,6 +8,8 @@ import pytest
 from vaebook.coding import PRECISION, Stack, quantise
 from vaebook.interactive.bits_popped import LIKELIHOOD, bits_popped
 
+from .conftest import settle
+
 example = bits_popped
 IMAGES = [1, 3, 2, 4]
 
@@ -63,7 +65,7 @@ def test_a_pop_undoes_a_push(evaluate):
 def test_the_last_step_leaves_the_price_of_all_images(show):
     page = show(bits_popped())
     page.get_by_label("steps done").fill("12")
-    page.evaluate("() => new Promise((go) => requestAnimationFrame(() => setTimeout(go)))")
+    settle(page)
     rows = page.locator(".vaebook-numbers td").all_inner_texts()
     length, price = (float(text.split()[0].replace("−", "-")) for text in rows[1:3])
     assert length - math.log2(81_985_529_216) == pytest.approx(price, abs=0.011)

@@ -8,7 +8,7 @@ import torch
 
 from vaebook.interactive.code_size import code_size
 
-from .test_elbo_explorer import settle
+from .conftest import settle
 
 
 def unpacked(packed):
@@ -39,7 +39,7 @@ def test_the_page_measures_the_error_of_what_it_shows(evaluate):
     state = example().state
     given, shown = (unpacked(packed) for packed in (state["originals"], state["restored"]["PCA"]))
     expression = """(() => {
-      const [one, other] = a.map(m.unpack);
+      const [one, other] = a.map(vaebookLive.array);
       return [0, 1, 2].map((i) => m.squaredError(
         one.subarray(64 * i, 64 * i + 64), other.subarray(64 * i + 192, 64 * i + 256)));
     })()"""

@@ -9,6 +9,8 @@ import torch
 from vaebook.diffusion import Diffusion, MixtureNoisePredictor, linear_schedule
 from vaebook.interactive.diffusion_chain import diffusion_chain
 
+from .conftest import settle
+
 F64 = torch.float64
 
 
@@ -79,10 +81,10 @@ def test_without_noise_the_start_decides_the_end(show):
     plane = page.get_by_role("img").first
     before = plane.get_attribute("aria-label")
     page.get_by_role("button", name="Other draws").click()
-    page.wait_for_timeout(100)
+    settle(page)
     assert plane.get_attribute("aria-label") == before
     page.get_by_role("slider", name="Start of the path").press("ArrowLeft")
-    page.wait_for_timeout(100)
+    settle(page)
     assert plane.get_attribute("aria-label") != before
 
 

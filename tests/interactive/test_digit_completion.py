@@ -8,7 +8,7 @@ import torch
 from vaebook.autoregressive import PixelRNN
 from vaebook.interactive.digit_completion import digit_completion
 
-from .test_elbo_explorer import settle
+from .conftest import settle
 from .test_weights import array, unpack
 
 

@@ -12,7 +12,7 @@ from vaebook.gaussian import log_normal
 from vaebook.interactive.digit_drawer import digit_drawer
 from vaebook.vae import mlp_vae
 
-from .test_elbo_explorer import settle
+from .conftest import settle
 from .test_weights import rounded
 
 

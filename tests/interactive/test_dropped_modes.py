@@ -8,7 +8,7 @@ from scipy import integrate, stats
 
 from vaebook.interactive.dropped_modes import dropped_modes
 
-from .test_elbo_explorer import settle
+from .conftest import settle
 
 
 def example():

@@ -6,6 +6,8 @@ import torch
 from vaebook.gaussian import LinearGaussian, kl_diagonal, kl_to_standard_normal
 from vaebook.interactive.elbo_explorer import elbo_explorer
 
+from .conftest import numbers, settle
+
 example = elbo_explorer
 
 
@@ -35,15 +37,6 @@ def test_browser_has_the_package_s_elbo(evaluate, q):
     assert now["elbo"] == pytest.approx(now["reconstruction"] - now["klPrior"], abs=1e-10)
 
 
-def numbers(page):
-    rows = page.locator(".vaebook-numbers td").all_inner_texts()
-    return [float(row.replace("−", "-").removesuffix(" nats")) for row in rows]
-
-
-def settle(page):
-    page.evaluate("() => new Promise((go) => requestAnimationFrame(() => setTimeout(go)))")
-
-
 def test_numbers_add_up_wherever_q_is(show):
     page = show(elbo_explorer())
     first = numbers(page)
@@ -64,12 +57,19 @@ def test_numbers_add_up_wherever_q_is(show):
 
 def test_reaches_the_posterior(show):
     page = show(elbo_explorer())
+    gap = page.locator("g[data-mark=rect] rect")
     assert numbers(page)[3] > 0.01
+    assert float(gap.get_attribute("width")) > 10
     page.get_by_role("button", name="Set q to the posterior").press("Enter")
     settle(page)
-    _, _, elbo, gap, _, log_p = numbers(page)
-    assert gap == 0
+    _, _, elbo, kl_posterior, _, log_p = numbers(page)
+    assert kl_posterior == 0
     assert elbo == log_p
+    assert float(gap.get_attribute("width")) == pytest.approx(0, abs=1e-9)
+    elbo_mark, log_p_mark = page.locator("g[data-mark=rule][stroke] line").all()[-2:]
+    assert float(elbo_mark.get_attribute("x1")) == pytest.approx(
+        float(log_p_mark.get_attribute("x1"))
+    )
     curves = page.locator(".vaebook-frame svg").first.locator("g[data-mark=line] path")
     _, posterior, q = (curve.get_attribute("d") for curve in curves.all())
     assert q == posterior

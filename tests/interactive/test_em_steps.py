@@ -6,6 +6,8 @@ import pytest
 from vaebook import data, mixture
 from vaebook.interactive.em_steps import em_steps
 
+from .conftest import numbers, settle
+
 POINTS = data.old_faithful()
 MEANS = [[3.6, 86.0], [3.0, 60.0]]
 
@@ -61,14 +63,9 @@ def test_a_spike_sits_on_a_datum_and_then_shrinks(evaluate):
     np.testing.assert_allclose(widths[1], widths[0] / 4)
 
 
-def numbers(page):
-    rows = page.locator(".vaebook-numbers td").all_inner_texts()
-    return [float(row.replace("−", "-").removesuffix(" nats")) for row in rows]
-
-
 def press(page, name):
     page.get_by_role("button", name=name).click()
-    page.wait_for_timeout(100)
+    settle(page)
 
 
 def test_the_bound_touches_and_lifts(show):

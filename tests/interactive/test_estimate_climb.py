@@ -9,7 +9,7 @@ from vaebook import data
 from vaebook.estimators import effective_sample_size, log_mean_exp
 from vaebook.interactive.estimate_climb import estimate_climb
 
-from .test_elbo_explorer import settle
+from .conftest import settle
 
 LOG_WEIGHTS = -90 + 4 * normals(3, 50)
 

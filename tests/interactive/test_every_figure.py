@@ -11,6 +11,8 @@ import vaebook.interactive
 from tools.pages.live import STILLS, read_stills, short_checksum
 from vaebook.interactive.figure import SHARED, source
 
+from .conftest import settle
+
 FOLDER = Path(vaebook.interactive.__file__).parent
 NAMES = sorted(file.stem for file in FOLDER.glob("*.js") if file.name not in SHARED)
 LIMIT = 120_000  # bytes, compressed: the shared script
@@ -25,7 +27,6 @@ SHOWN = """root => [
   ...[...root.querySelectorAll("table, output")].map(node => node.textContent),
   ...[...root.querySelectorAll("input")].map(input => `${input.value} ${input.checked}`),
 ].join("\\n")"""
-SETTLED = "() => new Promise(go => requestAnimationFrame(() => requestAnimationFrame(go)))"
 
 
 @pytest.fixture(params=NAMES)
@@ -38,7 +39,7 @@ def figure(request):
 
 
 def shown(page):
-    page.evaluate(SETTLED)
+    settle(page)
     return page.locator(".vaebook-live").evaluate(SHOWN)
 
 

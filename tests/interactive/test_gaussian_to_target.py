@@ -7,6 +7,8 @@ from scipy import stats
 from vaebook import transforms
 from vaebook.interactive.gaussian_to_target import gaussian_to_target
 
+from .conftest import settle
+
 example = gaussian_to_target
 TARGET = {"weights": [0.6, 0.4], "means": [-2.0, 2.0], "stds": [1.0, 0.6]}
 Z = np.linspace(-3, 3, 13)
@@ -47,7 +49,7 @@ def test_x_is_moved_and_z_follows(show):
     page.get_by_role("slider", name="Number x of the target").focus()
     for _ in range(5):
         page.keyboard.press("Shift+ArrowRight")
-        page.wait_for_timeout(60)
+        settle(page)
     assert float(z.input_value()) > before
 
 
@@ -56,7 +58,7 @@ def test_a_wider_gap_is_steeper(show):
     slopes = []
     for distance in ("0", "3", "6", "8"):
         page.get_by_label("distance of the two bumps").fill(distance)
-        page.wait_for_timeout(100)
+        settle(page)
         text = page.locator(".vaebook-numbers td").nth(2).inner_text()
         slopes.append(float(text.split("=")[1]))
     assert slopes == sorted(slopes)

@@ -9,7 +9,7 @@ from vaebook.estimators import effective_sample_size, importance_average
 from vaebook.gaussian import log_normal
 from vaebook.interactive.importance_weights import importance_weights
 
-from .test_elbo_explorer import settle
+from .conftest import settle
 
 example = importance_weights
 NOISE = torch.randn(200, generator=torch.Generator().manual_seed(0), dtype=torch.float64)

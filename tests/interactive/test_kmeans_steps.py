@@ -8,7 +8,7 @@ from sklearn.cluster import KMeans
 from vaebook.data import GaussianBlobs
 from vaebook.interactive.kmeans_steps import kmeans_steps
 
-from .test_elbo_explorer import settle
+from .conftest import settle
 
 BLOBS = GaussianBlobs(torch.tensor([[-2.0, -2.0], [2.0, -1.0], [0.0, 2.0], [2.5, 2.5]]), 0.5)
 

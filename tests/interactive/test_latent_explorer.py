@@ -10,7 +10,7 @@ from vaebook.interactive.latent_explorer import latent_explorer
 from vaebook.likelihoods import Gaussian
 from vaebook.vae import conv_vae, mlp_vae
 
-from .test_elbo_explorer import settle
+from .conftest import settle
 from .test_weights import rounded
 
 
@@ -55,11 +55,19 @@ def test_by_keyboard(show):
 def test_by_pointer_and_slider(show):
     page = show(example())
     output = page.locator("output")
+    page.get_by_label("z₁").fill("2")
+    page.get_by_label("z₂").fill("2")
+    settle(page)
+    style = page.locator(".vaebook-handle").evaluate("e => [e.style.left, e.style.top]")
+    across, down = (float(share.removesuffix("%")) / 100 for share in style)  # of (2, 2)
+    page.get_by_role("button", name="Reset").click()
+    settle(page)
+    assert output.inner_text().startswith("z = (0.00, 0.00)")
     frame = page.locator(".vaebook-frame svg").bounding_box()
-    page.mouse.click(frame["x"] + frame["width"] * 0.8, frame["y"] + frame["height"] * 0.2)
+    page.mouse.click(frame["x"] + across * frame["width"], frame["y"] + down * frame["height"])
     settle(page)
     x, y = map(float, re.findall(r"-?\d\.\d+", output.inner_text()))
-    assert (x, y) == pytest.approx((2, 2), abs=0.5)
+    assert (x, y) == pytest.approx((2, 2), abs=0.05)
     assert output.inner_text().endswith("is a 1")
     page.mouse.move(frame["x"] + 5, frame["y"] + 5)  # no button: nothing moves
     settle(page)

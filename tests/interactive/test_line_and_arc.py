@@ -7,7 +7,7 @@ import torch
 
 from vaebook.interactive.line_and_arc import line_and_arc
 
-from .test_elbo_explorer import settle
+from .conftest import settle
 
 GENERATOR = torch.Generator().manual_seed(0)
 IMAGES = torch.rand(2, 2, 5, 16, generator=GENERATOR)

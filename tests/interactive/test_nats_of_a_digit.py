@@ -10,7 +10,7 @@ from vaebook import data
 from vaebook.interactive.nats_of_a_digit import nats_of_a_digit
 from vaebook.two_sample import nearest_distances
 
-from .test_elbo_explorer import settle
+from .conftest import settle
 
 AVERAGES = {
     "independent pixels": 206.1,

@@ -9,7 +9,7 @@ from vaebook.gaussian import FullGaussian
 from vaebook.interactive.permutation_null import permutation_null
 from vaebook.two_sample import energy_distance, permutation_test
 
-from .test_elbo_explorer import settle
+from .conftest import settle
 
 
 def samples():

@@ -9,7 +9,7 @@ from vaebook.estimators import monte_carlo, reparameterized_gradient, score_func
 from vaebook.gaussian import LinearGaussian, kl_to_standard_normal, log_normal
 from vaebook.interactive.reparameterised_draws import reparameterised_draws
 
-from .test_elbo_explorer import settle
+from .conftest import settle
 
 example = reparameterised_draws
 STATE = {**example().state, "weight": 1.3, "offset": -0.4, "mean": 0.4, "log_std": -0.3}

@@ -6,7 +6,7 @@ import torch
 from vaebook.gaussian import LinearGaussian
 from vaebook.interactive.rotated_codes import rotated_codes
 
-from .test_elbo_explorer import settle
+from .conftest import settle
 
 GENERATOR = torch.Generator().manual_seed(0)
 WEIGHT = torch.tensor([[1.0, 0.7], [-0.3, 0.9], [0.9, -0.6], [0.2, 0.5]], dtype=torch.float64)

@@ -22,6 +22,7 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
 from tools.execution import find_jobs
+from vaebook._files import write_atomically
 from vaebook.interactive.figure import SHARED, STYLE, source
 
 if TYPE_CHECKING:
@@ -81,22 +82,25 @@ def complete_figures(
         return
 
     def write(kind: str, text: str) -> str:
-        """Write a script beside the pages, and return its address as seen from this one."""
-        file = f"_static/live/{kind}-{short_checksum(text)}.js"
-        Path(app.outdir, file).parent.mkdir(parents=True, exist_ok=True)
-        Path(app.outdir, file).write_text(text, encoding="utf-8")
-        return str(context["pathto"](file, 1))
+        """Write a script beside the pages, once, and return its address as seen from this one."""
+        address = f"_static/live/{kind}-{short_checksum(text)}.js"
+        file = Path(app.outdir, address)
+        if not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(file, text.encode())
+        return str(context["pathto"](address, 1))
 
     shared = write("shared", "\n".join(map(source, SHARED)))
     modules = "".join(
         f'<script type="text/plain" id="esm-{name}">{source(f"{name}.js")}</script>'
         for name in names
     )
+    stills = read_stills()
     body = STATE.sub(lambda match: _own_script(match[1], write), body)
     pieces = FIGURE.split(body)  # what stands before the first, a name, what follows, a name, ...
     for at in range(1, len(pieces), 2):
         start = f'<div class="vaebook-static" data-figure="{pieces[at]}" data-shared="{shared}"'
-        still = _still(pieces[at], context["pathto"])
+        still = _still(pieces[at], stills.get(pieces[at]), context["pathto"])
         pieces[at + 1] = SLOT_END.sub(rf"\1{still}\2", pieces[at + 1], count=1)
         pieces[at] = start
     context["body"] = f"<style>{source(STYLE)}</style>{''.join(pieces)}{modules}"
@@ -108,8 +112,7 @@ def _own_script(state: str, write: Callable[[str, str], str]) -> str:
     return f'<script type="application/json" data-key="{key}" data-source="{place}"></script>'
 
 
-def _still(name: str, pathto: Callable[..., str]) -> str:
-    still = read_stills().get(name)
+def _still(name: str, still: dict[str, Any] | None, pathto: Callable[..., str]) -> str:
     if still is None:
         return ""
     alt, address = html.escape(still["alt"]), pathto(f"_static/stills/{name}.webp", 1)

@@ -2,7 +2,7 @@
 // Model: z ~ N(0, 1), x | z ~ N(weight z, noise_std^2); q(z | x) = N(slope x, variance).
 // All numbers are averages over data with the mean square `square`.
 
-const { Plot, clamp, colour, figure, format, linspace } = vaebookLive;
+const { Plot, clamp, colour, figure, format, linspace, nats } = vaebookLive;
 
 /** Average log p(x): data with a mean square, under N(0, weight^2 + noise_std^2). */
 export function evidence({ square, noise_std, weight }) {
@@ -94,8 +94,6 @@ const alternate = (state) => {
   const changes = state.next === "q" ? overQ(state) : overModel(state);
   return bound({ ...state, ...changes }) - bound(state) < 1e-5 && state.path.length > 1 ? null : changes;
 };
-
-const nats = (value) => `${format(value, 3)} nats`;
 
 export default figure({
   view,

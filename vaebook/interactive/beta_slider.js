@@ -1,20 +1,10 @@
 // What β does to a VAE: the nats that each dimension of a code costs, and images from the code.
 
-const { Plot, array, colour, figure, format, once } = vaebookLive;
+const { Plot, colour, figure, format, rows } = vaebookLive;
 
 /** KL divergence of each dimension of a diagonal Gaussian from the standard normal, in nats. */
 export const klOfEach = (mean, logVar) =>
   mean.map((m, j) => 0.5 * (m * m + Math.expm1(logVar[j]) - logVar[j]));
-
-const unpack = once((packed) => array(packed));
-
-const rows = (packed, n, first = 0) => {
-  const all = unpack(packed);
-  return (total) => {
-    const size = all.length / total;
-    return Array.from({ length: n }, (_, i) => all.subarray((first + i) * size, (first + i + 1) * size));
-  };
-};
 
 const pictures = (images, name) => images.map((pixels, i) =>
   ({ pixels, width: Math.sqrt(pixels.length), label: `${name} ${i + 1}` }));
@@ -24,9 +14,10 @@ function view({ betas, beta, image, codes, costs, digits, pictures: packed }) {
   const n = codes[0].length;
   const d = codes[0][0].length / 2;
   const each = codes.map((models) => klOfEach(models[image].slice(0, d), models[image].slice(d)));
-  const part = (which) => rows(packed, n, (2 * at + which) * n)(2 * n * betas.length);
+  // for each β the reconstructions, then the new images
+  const part = (which) => rows(packed).slice((2 * at + which) * n, (2 * at + which + 1) * n);
   return {
-    digits: rows(digits, n)(n),
+    digits: rows(digits),
     reconstructions: part(0),
     samples: part(1),
     nats: [...each[at]].sort((a, b) => b - a),

@@ -1,31 +1,24 @@
 // The same digits, restored from codes of a chosen size: by a plane, and by two networks.
 
-const { Plot, array, colour, figure, format, once } = vaebookLive;
+const { Plot, colour, figure, format, rows } = vaebookLive;
 
 /** Sum over the pixels of the squared difference of two images of bytes, in units of full ink. */
 export const squaredError = (one, other) =>
   one.reduce((sum, pixel, i) => sum + ((pixel - other[i]) / 255) ** 2, 0);
 
-/** The images of a packed array, one after the other. */
-export const unpack = once((packed) => array(packed));
-const imagesOf = ({ n_pixels: n }, packed) => {
-  const all = unpack(packed);
-  return Array.from({ length: all.length / n }, (_, i) => all.subarray(i * n, (i + 1) * n));
-};
-
 function view(state) {
   const { originals, restored, sizes, size } = state;
   const at = sizes.indexOf(size);
-  const shown = imagesOf(state, originals);
+  const shown = rows(originals);
   const codes = Object.entries(restored).map(([name, packed]) => {
-    const images = imagesOf(state, packed).slice(at * shown.length, (at + 1) * shown.length);
+    const images = rows(packed).slice(at * shown.length, (at + 1) * shown.length);
     return { name, images, error: state.errors[name][at],
       own: images.map((image, i) => squaredError(image, shown[i])) };
   });
   return { shown, codes };
 }
 
-const width = ({ n_pixels: n }) => Math.sqrt(n);
+const width = ({ originals }) => Math.sqrt(originals.width);
 const numbers = (size) => (size === 1 ? "1 number" : `${size} numbers`);
 
 const row = (index) => ({

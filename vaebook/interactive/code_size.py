@@ -63,7 +63,6 @@ def code_size(
             for name, images in restored.items()
         },
         errors={name: [round(float(error), 3) for error in errors[name]] for name in restored},
-        n_pixels=originals.shape[1],
         sizes=sizes,
         size=sizes[len(sizes) // 2],
     )

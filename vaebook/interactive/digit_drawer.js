@@ -1,8 +1,8 @@
 // Digit drawer: the reader draws a digit, and a trained VAE with two latents encodes it, decodes it
 // and gives both terms of its bound. Both networks run here; nothing is looked up.
 
-const { Plot, array, clamp, colour, drawPicture, figure, format, logNormal, logSumExp, make,
-  network, once, random } = vaebookLive;
+const { Plot, clamp, colour, drawPicture, figure, format, logNormal, logSumExp, make, nats, network,
+  once, random, rows } = vaebookLive;
 
 const SIDE = 28;      // pixels of an image
 const PAD = 112;      // pixels of the pad
@@ -124,11 +124,8 @@ export function neighbours(codes, labels, z, n = 15) {
 const { gaussian } = random(0);
 const NOISE = Array.from({ length: N_DRAWS }, () => [gaussian(), gaussian()]);
 const networks = once(({ encoder, decoder }) => ({ encode: network(encoder), decode: network(decoder) }));
-const imagesOf = once((packed) => {
-  const pixels = array(packed);
-  return Array.from({ length: pixels.length / SIDE ** 2 }, (_, i) =>
-    Float32Array.from(pixels.subarray(i * SIDE ** 2, (i + 1) * SIDE ** 2), (byte) => byte / 255));
-});
+const imagesOf = once((packed) =>
+  rows(packed).map((bytes) => Float32Array.from(bytes, (byte) => byte / 255)));
 const drawn = once((strokes) => binarise(centre(rasterise(strokes))));
 const sigmoid = (logits) => logits.map((l) => 1 / (1 + Math.exp(-l)));
 const analyse = once((weights) => once((x) => {
@@ -246,8 +243,6 @@ const plane = {
   }],
 };
 
-const nats = (value) => `${format(value, 1)} nats`;
-
 export default figure({
   view,
   panels: [
@@ -277,9 +272,9 @@ export default figure({
   controls: [{ button: "Clear the pad", press: () => ({ example: -1, strokes: [] }) }],
   numbers: (_, { terms }) => [
     ["reconstruction term", `${format(terms.reconstruction, 1)} ± ${format(terms.error, 1)} nats`],
-    ["minus KL(q ‖ p(z))", nats(-terms.kl)],
-    ["ELBO, their sum", nats(terms.elbo)],
-    [`log p(x), estimated with ${N_DRAWS} codes`, nats(terms.estimate)],
+    ["minus KL(q ‖ p(z))", nats(-terms.kl, 1)],
+    ["ELBO, their sum", nats(terms.elbo, 1)],
+    [`log p(x), estimated with ${N_DRAWS} codes`, nats(terms.estimate, 1)],
   ],
   describe: ({ example, strokes, z }, { q, near }) =>
     example < 0 && strokes.length === 0

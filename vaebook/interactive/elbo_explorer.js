@@ -1,7 +1,8 @@
 // ELBO explorer: log p(x) = ELBO + KL(q || p(z|x)) while the reader moves q.
 // Model: z ~ N(0, 1), x | z ~ N(weight z + offset, noise_std^2); q = N(mean, exp(log_std)^2).
 
-const { Plot, clamp, colour, figure, format, linspace, logNormal, normal } = vaebookLive;
+const { Plot, colour, figure, format, linspace, logNormal, movableNormal, nats, normal } =
+  vaebookLive;
 
 /** KL divergence between two normal distributions, in nats. */
 export function kl(mean, std, mean0, std0) {
@@ -28,7 +29,7 @@ export function terms({ weight, offset, noise_std, x, mean, log_std }) {
   };
 }
 
-const LOG_STDS = [-1.5, 1];
+const q = movableNormal({ means: [-3, 3], logStds: [-1.5, 1] });
 const grid = linspace(-4, 4, 161);
 const curve = (mean, std, stroke, strokeWidth, strokeDasharray = "none") =>
   Plot.line(grid, { x: (z) => z, y: (z) => normal(z, mean, std), stroke, strokeWidth,
@@ -56,17 +57,7 @@ const densities = {
     `Densities over z. q is centred at ${format(mean)} with standard deviation ` +
     `${format(Math.exp(log_std))}, the posterior at ${format(posteriorMean)} with ` +
     `${format(posteriorStd)}, the prior at 0 with 1.`,
-  handles: [{
-    label: "Summit of q: its mean and, by its height, its standard deviation",
-    x: ({ mean }) => mean,
-    y: ({ log_std }) => normal(0, 0, Math.exp(log_std)),
-    move: (_, mean, height) => ({
-      mean: clamp(mean, [-3, 3]),
-      log_std: clamp(-Math.log(Math.max(height, 1e-3) * Math.sqrt(2 * Math.PI)), LOG_STDS),
-    }),
-    text: ({ mean, log_std }) =>
-      `mean ${format(mean)}, standard deviation ${format(Math.exp(log_std))}`,
-  }],
+  handles: [q.handle],
 };
 
 // The gap is drawn in full as long as it lies within the axis.
@@ -93,14 +84,11 @@ const line = {
     `between them lies the KL divergence, ${format(klPosterior, 3)}.`,
 };
 
-const nats = (value) => `${format(value, 3)} nats`;
-
 export default figure({
   view: terms,
   panels: [densities, line],
   controls: [
-    { slider: "mean", label: "mean of q", min: -3, max: 3 },
-    { slider: "log_std", label: "log of q's standard deviation", min: LOG_STDS[0], max: LOG_STDS[1] },
+    ...q.sliders,
     { slider: "x", label: "observed x", min: -3, max: 3 },
     {
       button: "Set q to the posterior",

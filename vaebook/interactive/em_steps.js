@@ -2,7 +2,7 @@
 // E- and M-steps. The bound belongs to the responsibilities of the last E-step; the log-likelihood
 // to the Gaussians alone. Between the two lies a KL divergence.
 
-const { Plot, clamp, colour, figure, format, linspace, logSumExp } = vaebookLive;
+const { Plot, clamp, colour, figure, format, linspace, logSumExp, nats } = vaebookLive;
 
 /** Log-density of each point together with each component: rows of K numbers. */
 export function logJoint(points, { weights, means, covariances }) {
@@ -152,8 +152,6 @@ const climb = {
     `and the bound ${format(below, 1)}.`,
 };
 
-const nats = (value) => `${format(value, 2)} nats`;
-
 export default figure({
   view,
   panels: [plane, climb],
@@ -170,9 +168,9 @@ export default figure({
         ? null : { ...spike(state, 1), next: "E", history: grown(state, now), refused: false } },
   ],
   numbers: (_, now) => [
-    ["log-likelihood of the Gaussians", nats(now.likelihood)],
-    ["bound, for the colours as they are", nats(now.bound)],
-    ["gap: KL divergence of the colours from their posterior", nats(now.likelihood - now.bound)],
+    ["log-likelihood of the Gaussians", nats(now.likelihood, 2)],
+    ["bound, for the colours as they are", nats(now.bound, 2)],
+    ["gap: KL divergence of the colours from their posterior", nats(now.likelihood - now.bound, 2)],
   ],
   describe: ({ refused, covariances }) => {
     if (refused) return "The M-step has no answer: a component that holds one datum has variance 0.";

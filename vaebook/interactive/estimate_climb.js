@@ -1,7 +1,7 @@
 // The K-sample estimate of log p(x): log of the average of K importance weights, again and again.
 // The weights are draws from a pool that Python computed; the page draws from it with replacement.
 
-const { Plot, array, colour, figure, format, linspace, logSumExp, once, random } = vaebookLive;
+const { Plot, colour, figure, format, linspace, logSumExp, once, random, rows } = vaebookLive;
 
 const STEPS = [1, 2, 5, 10, 20, 50, 100, 200, 500];
 const REPEATS = 400;
@@ -38,13 +38,12 @@ function places(n) {
     Array.from({ length: STEPS.at(-1) }, () => Math.floor(n * uniform())));
 }
 
-const pools = once(({ data, type }) => ({ all: array({ data, type }), known: new Map() }));
+const estimatesOf = once(() => new Map());
 
 /** All that depends on the digit and the encoder: the estimates for each K, and their axis. */
 function series({ log_weights, image, narrow, n_images }) {
-  const { all, known } = pools(log_weights);
-  const n = all.length / (2 * n_images);
-  const pool = (row) => Array.from(all.subarray(row * n, (row + 1) * n));
+  const known = estimatesOf(log_weights), n = log_weights.width;
+  const pool = (row) => Array.from(rows(log_weights)[row]);
   const name = `${image} ${narrow}`;
   if (!known.has(name)) {
     if (!known.has("places")) known.set("places", places(n));
@@ -137,15 +136,11 @@ export default figure({
     {
       wide: true,
       size: "3.5rem",
-      pictures: ({ pixels, n_images }) => {
-        const all = array(pixels);
-        const size = all.length / n_images;
-        return Array.from({ length: n_images }, (_, i) => ({
-          pixels: all.subarray(i * size, (i + 1) * size),
-          width: Math.sqrt(size),
-          label: `Digit ${i + 1} of ${n_images}`,
-        }));
-      },
+      pictures: ({ pixels }) => rows(pixels).map((image, i, all) => ({
+        pixels: image,
+        width: Math.sqrt(pixels.width),
+        label: `Digit ${i + 1} of ${all.length}`,
+      })),
       press: (_, image) => ({ image }),
       chosen: ({ image }) => image,
     },

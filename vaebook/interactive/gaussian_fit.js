@@ -1,7 +1,7 @@
 // A Gaussian over data: the reader moves its mean and its standard deviation, on the curve or on
 // the plane of the two. What it lacks of the best fit is a KL divergence.
 
-const { Plot, clamp, colour, figure, format, linspace, logNormal, normal, once } = vaebookLive;
+const { Plot, clamp, colour, figure, format, linspace, logNormal, nats, normal, once } = vaebookLive;
 
 const average = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
 
@@ -142,8 +142,6 @@ export function climb({ data, mean, std, trail }) {
   const from = trail.length ? trail : [[mean, std]];
   return { ...next, trail: [...from, [next.mean, next.std]] };
 }
-
-const nats = (value) => `${format(value, 3)} nats`;
 
 export default figure({
   view,

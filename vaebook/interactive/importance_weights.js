@@ -1,8 +1,8 @@
 // Importance sampling of E[x^2] under a standard normal p, by draws from a Gaussian q that the
 // reader moves: weights, effective sample size, and the estimate on its way.
 
-const { Plot, clamp, colour, figure, format, linspace, logNormal, logSumExp, normal, once, random } =
-  vaebookLive;
+const { Plot, clamp, colour, figure, format, latest, linspace, logNormal, logSumExp, movableNormal,
+  normal, random } = vaebookLive;
 
 const MOST = 3000;
 
@@ -57,14 +57,14 @@ export function path(draws) {
   });
 }
 
-const noiseAt = once(({ noise }) => noiseOf(noise.seed));
+const noiseAt = latest(noiseOf);
 
 function view(state) {
-  const draws = weighted(state, noiseAt(state)).slice(0, state.n_draws);
+  const draws = weighted(state, noiseAt(state.noise.seed).slice(0, state.n_draws));
   return { draws, ess: effective(draws.map((draw) => draw.logWeight)), ...estimate(draws) };
 }
 
-const LOG_STDS = [-1.2, 0.9];
+const q = movableNormal({ means: [-3, 3], logStds: [-1.2, 0.9] });
 const SHOWN = [-5, 5];
 const COUNTS = [10, 30, 100, 300, 1000, 3000];
 const DOTS = 300;
@@ -101,17 +101,7 @@ const draws = {
     `p is standard normal; q is centred at ${format(mean)} with standard deviation ` +
     `${format(Math.exp(log_std))}. Below them the draws from q, large where p / q is large: ` +
     `${n_draws} of them are worth ${format(ess, 0)}.`,
-  handles: [{
-    label: "Summit of q: its mean and, by its height, its standard deviation",
-    x: ({ mean }) => mean,
-    y: ({ log_std }) => normal(0, 0, Math.exp(log_std)),
-    move: (_, mean, height) => ({
-      mean: clamp(mean, [-3, 3]),
-      log_std: clamp(Math.log(normal(0) / Math.max(height, 0.05)), LOG_STDS),
-    }),
-    text: ({ mean, log_std }) =>
-      `mean ${format(mean)}, standard deviation ${format(Math.exp(log_std))}`,
-  }],
+  handles: [q.handle],
 };
 
 const way = {
@@ -144,8 +134,7 @@ export default figure({
   view,
   panels: [draws, way],
   controls: [
-    { slider: "mean", label: "mean of q", min: -3, max: 3 },
-    { slider: "log_std", label: "log of q's standard deviation", min: LOG_STDS[0], max: LOG_STDS[1] },
+    ...q.sliders,
     { slider: "n_draws", label: "number of draws, K", values: COUNTS, format: (n) => format(n, 0) },
     { button: "New draws", press: ({ noise }) => ({ noise: { seed: noise.seed + 1 } }) },
     { button: "Too narrow", press: () => ({ mean: 0, log_std: Math.log(0.5) }) },

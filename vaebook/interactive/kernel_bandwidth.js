@@ -1,8 +1,8 @@
 // A kernel density estimate of one number: a bump on each datum, and their sum. The reader moves
 // the bandwidth h, and sees what it does to the data themselves and to data held out.
 
-const { Plot, clamp, colour, figure, format, linspace, logNormal, logSumExp, normal, once } =
-  vaebookLive;
+const { Plot, clamp, colour, figure, format, linspace, logNormal, logSumExp, nats, normal,
+  once } = vaebookLive;
 
 const average = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
 
@@ -96,8 +96,6 @@ const choosing = {
 };
 
 const bestWidth = (curves, name) => curves.reduce((a, b) => (b[name] > a[name] ? b : a)).h;
-const nats = (value) => `${format(value, 2)} nats`;
-
 export default figure({
   view,
   panels: [bumps, choosing],
@@ -110,5 +108,5 @@ export default figure({
       press: (_, { curves }) => ({ h: bestWidth(curves, "others") }) },
   ],
   numbers: (_, { now }) =>
-    CURVES.map(([name, text]) => [`mean log-density: ${text}`, nats(now[name])]),
+    CURVES.map(([name, text]) => [`mean log-density: ${text}`, nats(now[name], 2)]),
 });

@@ -1,6 +1,7 @@
 // Two directions of the KL divergence between a mixture p and a Gaussian q that the reader moves.
 
-const { Plot, clamp, colour, figure, format, linspace, logNormal, logSumExp, once } = vaebookLive;
+const { Plot, clamp, colour, figure, format, linspace, logNormal, logSumExp, movableNormal, nats,
+  once } = vaebookLive;
 
 /** Log-density of the target, a mixture of normal distributions. */
 export const logTarget = ({ weights, means, stds }, x) =>
@@ -74,7 +75,7 @@ export function reverseFit(state) {
   return { mean: now.mean, log_std: now.log_std };
 }
 
-const LOG_STDS = [-1.6, 1.1];
+const q = movableNormal({ means: [-4, 4], logStds: [-1.6, 1.1] });
 const SHOWN = [-6, 6];
 const every5 = (_, i) => i % 5 === 0;
 const near = ({ x }, i) => every5(x, i) && x >= SHOWN[0] && x <= SHOWN[1];
@@ -102,17 +103,7 @@ const densities = {
   label: ({ mean, log_std }) =>
     `Density of p, with a peak on either side of 0, and of q, centred at ${format(mean)} ` +
     `with standard deviation ${format(Math.exp(log_std))}.`,
-  handles: [{
-    label: "Summit of q: its mean and, by its height, its standard deviation",
-    x: ({ mean }) => mean,
-    y: ({ log_std }) => Math.exp(logNormal(0, 0, Math.exp(log_std))),
-    move: (_, mean, height) => ({
-      mean: clamp(mean, [-4, 4]),
-      log_std: clamp(-Math.log(Math.max(height, 1e-3) * Math.sqrt(2 * Math.PI)), LOG_STDS),
-    }),
-    text: ({ mean, log_std }) =>
-      `mean ${format(mean)}, standard deviation ${format(Math.exp(log_std))}`,
-  }],
+  handles: [q.handle],
 };
 
 const MOST = 0.8;
@@ -137,7 +128,6 @@ const costs = {
     `the reverse one ${format(reverse)}. Curves are cut off at ${MOST}.`,
 };
 
-const nats = (value) => `${format(value, 3)} nats`;
 const toMoments = ({ target }) => {
   const { mean, std } = moments(target);
   return { mean, log_std: Math.log(std) };
@@ -149,8 +139,7 @@ export default figure({
   view: divergences,
   panels: [densities, costs],
   controls: [
-    { slider: "mean", label: "mean of q", min: -4, max: 4 },
-    { slider: "log_std", label: "log of q's standard deviation", min: LOG_STDS[0], max: LOG_STDS[1] },
+    ...q.sliders,
     { button: "Forward fit", press: toMoments },
     { button: "Reverse fit, left", press: toMode(0) },
     { button: "Reverse fit, right", press: toMode(1) },

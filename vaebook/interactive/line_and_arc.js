@@ -1,7 +1,7 @@
 // Two ways between the codes of two digits, a straight line and an arc: the images on both, what a
 // judge makes of them, and how far from the centre of the codes each way leads.
 
-const { Plot, array, colour, figure, format, once } = vaebookLive;
+const { Plot, colour, figure, format, rows } = vaebookLive;
 
 /** Squared lengths of the points on both ways, from the products a·a, a·b and b·b of their ends. */
 export function squaredLengths([aa, ab, bb], s) {
@@ -17,15 +17,10 @@ export function distances(products, s, dimension) {
 }
 
 const WAYS = [["line", colour.vermilion, "7 4"], ["arc", colour.teal, "none"]];
-const bytes = once(({ images }) => array(images));
 
 // Images lie in the order of pairs, ways and steps.
-function imageAt(state, way, step) {
-  const { data } = state;
-  const size = data.side ** 2;
-  const at = ((state.pair * 2 + way) * data.n_steps + step) * size;
-  return bytes(data).subarray(at, at + size);
-}
+const imageAt = ({ data, pair }, way, step) =>
+  rows(data.images)[(pair * 2 + way) * data.n_steps + step];
 
 const verdictAt = ({ data, pair }, way, step) => ({
   confidence: data.confidence[pair][way][step],

@@ -76,10 +76,16 @@ globalThis.vaebookLive = (() => {
   const TYPES = { int8: Int8Array, uint8: Uint8Array, float32: Float32Array };
 
   /** The typed array of what `pack` has packed; its rows lie one behind the other. */
-  function array({ type, data }) {
+  const array = once(({ type, data }) => {
     const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
     return new TYPES[type](bytes.buffer);
-  }
+  });
+
+  /** The rows of what `pack` has packed, one typed array each. */
+  const rows = once((packed) => {
+    const all = array(packed), n = packed.width;
+    return Array.from({ length: all.length / n }, (_, i) => all.subarray(i * n, (i + 1) * n));
+  });
 
   const ACTIVATIONS = {
     identity: (x) => x,
@@ -123,6 +129,9 @@ globalThis.vaebookLive = (() => {
     const text = x.toFixed(digits);
     return (Number(text) === 0 ? text.replace("-", "") : text).replace("-", "\u2212");
   };
+
+  /** A number of nats, with its unit. */
+  const nats = (value, digits = 3) => `${format(value, digits)} nats`;
 
   const clamp = (x, [first, last]) =>
     Math.min(Math.max(first, last), Math.max(Math.min(first, last), x));
@@ -363,6 +372,29 @@ globalThis.vaebookLive = (() => {
     return { node, show };
   }
 
+  // A normal density q that the reader moves, with the entries `mean` and `log_std` of the state: a
+  // handle on its summit, where the plot shows floor + scale * density, and sliders that do the
+  // same. `means` and `logStds` are the ends of the ranges.
+  function movableNormal({ means, logStds, scale = 1, floor = 0 }) {
+    return {
+      handle: {
+        label: "Summit of q: its mean and, by its height, its standard deviation",
+        x: ({ mean }) => mean,
+        y: ({ log_std }) => floor + scale * normal(0, 0, Math.exp(log_std)),
+        move: (_, mean, y) => ({
+          mean: clamp(mean, means),
+          log_std: clamp(Math.log(normal(0) / Math.max((y - floor) / scale, 1e-3)), logStds),
+        }),
+        text: ({ mean, log_std }) =>
+          `mean ${format(mean)}, standard deviation ${format(Math.exp(log_std))}`,
+      },
+      sliders: [
+        { slider: "mean", label: "mean of q", min: means[0], max: means[1] },
+        { slider: "log_std", label: "log of q's standard deviation", min: logStds[0], max: logStds[1] },
+      ],
+    };
+  }
+
   function legend(entries, parent) {
     const list = make("div", parent, { class: "vaebook-legend" });
     for (const [text, stroke, dashes = "", width = 2.2] of entries) {
@@ -523,5 +555,5 @@ globalThis.vaebookLive = (() => {
   }
 
   return { Plot, array, clamp, colour, drawPicture, figure, format, latest, linspace, logNormal,
-    logSumExp, make, network, normal, once, random };
+    logSumExp, make, movableNormal, nats, network, normal, once, random, rows };
 })();

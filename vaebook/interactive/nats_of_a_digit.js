@@ -1,6 +1,6 @@
 // What each model says of one digit: -log P(x) or a bound on it, beside the nearest training digit.
 
-const { Plot, array, colour, figure, format, once } = vaebookLive;
+const { Plot, colour, figure, format, rows } = vaebookLive;
 
 /** Number of pixels in which two black and white images differ. */
 export const pixelsOff = (a, b) => a.reduce((sum, pixel, i) => sum + (pixel !== b[i]), 0);
@@ -12,15 +12,6 @@ export const ranking = (models, image) =>
 /** How many orders of magnitude one probability is above another. */
 export const ordersBetween = (nats, others) => (others - nats) / Math.LN10;
 
-const unpack = once((packed) => array(packed));
-
-function rows(packed, n) {
-  const all = unpack(packed);
-  const size = all.length / n;
-  return Array.from({ length: n }, (_, i) => all.subarray(i * size, (i + 1) * size));
-}
-
-const count = ({ models }) => models[0].costs.length;
 const picture = (pixels, label, text) => ({ pixels, width: Math.sqrt(pixels.length), label, text });
 
 const costs = {
@@ -58,8 +49,7 @@ const costs = {
 
 export default figure({
   view: (state) => {
-    const n = count(state);
-    const [digit, near] = [state.pixels, state.nearest].map((packed) => rows(packed, n)[state.image]);
+    const [digit, near] = [state.pixels, state.nearest].map((packed) => rows(packed)[state.image]);
     return { digit, near, off: pixelsOff(digit, near), order: ranking(state.models, state.image) };
   },
   panels: [
@@ -67,8 +57,8 @@ export default figure({
       wide: true,
       title: "Pick a test digit",
       size: "2.75rem",
-      pictures: (state) => rows(state.pixels, count(state)).map((pixels, i) =>
-        picture(pixels, `Test digit ${i + 1} of ${count(state)}`)),
+      pictures: (state) => rows(state.pixels).map((pixels, i, all) =>
+        picture(pixels, `Test digit ${i + 1} of ${all.length}`)),
       press: (_, image) => ({ image }),
       chosen: ({ image }) => image,
     },

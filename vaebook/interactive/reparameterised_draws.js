@@ -1,7 +1,8 @@
 // Two estimates of one gradient, draw by draw, while the reader moves q and the noise stays.
 // f(z) = log p(x|z) of the model x | z ~ N(weight z + offset, noise_std^2); q = N(mean, exp(log_std)^2).
 
-const { Plot, clamp, colour, figure, format, linspace, logNormal, normal, once, random } = vaebookLive;
+const { Plot, clamp, colour, figure, format, latest, linspace, logNormal, movableNormal, normal,
+  random } = vaebookLive;
 
 const N_DRAWS = 40;
 
@@ -49,10 +50,10 @@ export function summary(values) {
   return { mean, std, error: std / Math.sqrt(values.length) };
 }
 
-const noiseAt = once(({ seed }) => noiseOf(seed));
+const noiseAt = latest(noiseOf);
 
 function view(state) {
-  const draws = gradients(state, noiseAt(state));
+  const draws = gradients(state, noiseAt(state.seed));
   const [through, score] = ["through", "score"].map((way) =>
     draws.map((draw) => draw[way][state.by]));
   return {
@@ -63,11 +64,11 @@ function view(state) {
   };
 }
 
-const LOG_STDS = [-1.4, 0.6];
 const ZS = [-3, 3];
 const FLOOR = -12;
 const REACH = 0.3; // of a slope that is drawn, to both sides
 const TALL = 7; // of q's density, in nats of the axis
+const q = movableNormal({ means: [-2, 2.5], logStds: [-1.4, 0.6], scale: TALL, floor: FLOOR });
 const grid = linspace(...ZS, 181);
 
 const axis = {
@@ -103,17 +104,7 @@ const axis = {
     `The curve f, highest at z = ${format((x - offset) / weight)}, and ${draws.length} draws from q, ` +
     `which is centred at ${format(mean)} with standard deviation ${format(Math.exp(log_std))}. ` +
     "Each draw shows the slope of f where it stands.",
-  handles: [{
-    label: "Summit of q: its mean and, by its height, its standard deviation",
-    x: ({ mean }) => mean,
-    y: ({ log_std }) => FLOOR + TALL * normal(0, 0, Math.exp(log_std)),
-    move: (_, mean, height) => ({
-      mean: clamp(mean, [-2, 2.5]),
-      log_std: clamp(Math.log((TALL * normal(0)) / Math.max(height - FLOOR, 0.1)), LOG_STDS),
-    }),
-    text: ({ mean, log_std }) =>
-      `mean ${format(mean)}, standard deviation ${format(Math.exp(log_std))}`,
-  }],
+  handles: [q.handle],
 };
 
 const SPAN = 30;
@@ -155,8 +146,7 @@ export default figure({
   view,
   panels: [axis, estimates],
   controls: [
-    { slider: "mean", label: "mean of q", min: -2, max: 2.5 },
-    { slider: "log_std", label: "log of q's standard deviation", min: LOG_STDS[0], max: LOG_STDS[1] },
+    ...q.sliders,
     { choice: "by", label: "gradient by", options: [[0, "the mean"], [1, "the log of the deviation"]] },
     { toggle: "baseline", label: "score function with a baseline" },
     { button: "New noise", press: ({ seed }) => ({ seed: seed + 1 }) },

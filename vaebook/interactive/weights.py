@@ -15,8 +15,8 @@ ACTIVATIONS: dict[type[nn.Module], str] = {nn.ReLU: "relu", nn.SiLU: "silu", nn.
 TYPES = {"int8": "<i1", "uint8": "<u1", "float32": "<f4"}
 
 
-def pack(array: np.ndarray) -> dict[str, str]:
-    """Pack an array for a page, which unpacks it with ``vaebookLive.array``.
+def pack(array: np.ndarray) -> dict[str, Any]:
+    """Pack an array for a page, which unpacks it with ``array`` or, row by row, ``rows``.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def pack(array: np.ndarray) -> dict[str, str]:
     Returns
     -------
     dict
-        Its ``type``, and its ``data`` in base64.
+        Its ``type``, its ``data`` in base64, and the ``width`` of its rows, the last dimension.
 
     Raises
     ------
@@ -37,10 +37,11 @@ def pack(array: np.ndarray) -> dict[str, str]:
     if kind not in TYPES:
         fail("array", "int8, uint8 or float32", kind)
     data = array.astype(TYPES[kind]).tobytes()
-    return {"type": kind, "data": base64.b64encode(data).decode("ascii")}
+    text = base64.b64encode(data).decode("ascii")
+    return {"type": kind, "data": text, "width": array.shape[-1]}
 
 
-def pack_pixels(images: Any) -> dict[str, str]:
+def pack_pixels(images: Any) -> dict[str, Any]:
     """Pack images as bytes, each pixel rounded to a multiple of 1/255.
 
     Parameters
