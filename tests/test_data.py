@@ -7,6 +7,7 @@ import hashlib
 import http.server
 import lzma
 import math
+import re
 import subprocess
 import sys
 import threading
@@ -19,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import stats
+from sklearn.datasets import load_wine
 
 from vaebook import data
 from vaebook.taxonomy import TractableDensity
@@ -791,6 +793,16 @@ def test_unknown_toy_density():
 
 
 # --- Old Faithful
+
+
+def test_documentation_words_are_those_of_the_pages():
+    """The description of one data set, split in another way, stands in the text word by word."""
+    parts = re.split(r"\W+", load_wine().DESCR.lower())
+    described = " ".join(part for part in parts if part.isalpha() and 1 < len(part) <= 30)
+    assert described in " ".join(data.documentation_words(30))
+    assert {len(word) for word in data.documentation_words(4)} == {2, 3, 4}
+    with pytest.raises(ValueError, match="longest: wanted an integer of at least 2"):
+        data.documentation_words(1)
 
 
 def test_old_faithful_is_the_published_set():

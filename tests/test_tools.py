@@ -119,6 +119,18 @@ def picture(name):
 """,
     "words.txt": "one\n",
     "explorer.js": "show()\n",
+    "own.py": """
+from importlib.resources import files
+
+def read(folder):
+    return [file.read_text() for file in folder.iterdir()]
+
+def words():
+    return sorted(files("sklearn.datasets.descr").iterdir())
+
+def place():
+    return files("vaebook")
+""",
 }
 CHAPTERS = {
     "curve": "from vaebook import figures\nfigures.curve(1)",
@@ -126,10 +138,17 @@ CHAPTERS = {
     "vae": "from vaebook.vae import VAE\nVAE().elbo()",
     "live": "from vaebook import live\nlive.explorer()",
     "picture": "from vaebook import live\nlive.picture('box')",
+    "own": "from vaebook import own\nown.read(folder), own.words()",
     "source": "from vaebook import figures\nhelp(figures.box)",
     "magic": "from vaebook import figures\n%timeit figures.box(1)",
+    "listing": "from pathlib import Path\nsorted(Path().rglob('*'))",
+    "folder": "from vaebook import own\nown.read(Path('../vaebook'))",
+    "parent": "from vaebook import own\nown.read(Path('..'))",
+    "place": "from vaebook import own\nown.read(own.place())",
+    "file": "import vaebook\nfrom vaebook import own\nown.read(Path(vaebook.__file__).parent)",
 }
-EVERYTHING = {"source", "magic"}  # show code, or run it in a way of their own
+# These show code, run it in a way of their own, or can read the package's folder.
+EVERYTHING = {"source", "magic", "listing", "folder", "parent", "place", "file"}
 
 
 @pytest.fixture
@@ -157,6 +176,7 @@ def chapters(project):
         ("gaussian.py", "def log", "UNUSED = 1\ndef log", set()),
         ("vae.py", "return 1", "return 2", {"vae"}),
         ("vae.py", "@dataclass", "@dataclass(frozen=True)", {"vae"}),
+        ("own.py", "sorted", "list", {"own"}),
         ("words.txt", "one", "two", {"live", "picture"}),
     ],
 )

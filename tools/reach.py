@@ -4,7 +4,9 @@ A notebook reaches the names that it mentions, and a definition those that it me
 Comments, docstrings and line breaks do not count. A top-level statement that may do more than
 define a name counts for everybody who imports its module. Whatever reading cannot follow, such as
 ``globals()`` or the source of a function, makes the whole package count: in doubt, more is
-reached, never less.
+reached, never less. The package may list a folder that it is given, because nobody here can give it
+the package's own: a cell that names that place, or lists a folder itself, counts as unreadable, and
+the package names a place only to join a file's name to it.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import ast
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePath
 
 # Called or decorating at the top of a module, these define a thing and touch nothing else.
 PURE = {"ABCMeta", "Interval", "ParamSpec", "StrOptions", "TypeVar", "abstractmethod", "cache"}
@@ -26,8 +28,9 @@ PURE |= {"runtime_checkable", "sqrt", "staticmethod", "tuple", "wraps"}
 BUILTINS = {"globals", "locals", "eval", "exec", "__import__", "help"}
 UNREADABLE = {"importlib", "import_module", "sys.modules", "runpy", "subprocess", "system"}
 UNREADABLE |= {"__subclasses__", "__init_subclass__", "run_cell", "run_cell_magic", "getoutput"}
-UNREADABLE |= {"run_line_magic", "glob", "rglob", "iterdir", "listdir", "linecache", "traceback"}
+UNREADABLE |= {"run_line_magic", "linecache", "traceback", "__file__", "__path__", "__spec__"}
 UNREADABLE |= {"__doc__", "__code__", "getdoc", "getsource", "getsourcelines", "getsourcefile"}
+LISTINGS = {"glob", "rglob", "iterdir", "listdir", "scandir", "os.walk", "cwd", "getcwd"}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Chain = tuple[str, ...]
@@ -80,7 +83,7 @@ def chains(nodes: Iterable[ast.AST]) -> Iterator[Chain]:
             yield node.id, *reversed(attributes)
 
 
-def check_readable(nodes: Iterable[ast.AST]) -> None:
+def check_readable(nodes: Iterable[ast.AST], unreadable: set[str]) -> None:
     """Raise `Unreadable` if the code finds or shows other code in a way that has no name."""
     for node in nodes:
         names: list[str | None] = []
@@ -101,8 +104,30 @@ def check_readable(nodes: Iterable[ast.AST]) -> None:
                     *(a.name for a in aliases),
                     *(f"{module}.{a.name}" for a in aliases),
                 ]
-        if not UNREADABLE.isdisjoint(names):
+        if not unreadable.isdisjoint(names):
             raise Unreadable
+
+
+def check_places(nodes: list[ast.AST]) -> None:
+    """Raise `Unreadable` if the code takes hold of the package's folder, not of a file in it."""
+    joined = {id(node.left) for node in nodes if isinstance(node, ast.BinOp)}
+    for node in nodes:
+        match node:
+            case ast.Call(func=ast.Name(id="files") | ast.Attribute(attr="files"), args=given):
+                match given:
+                    case [ast.Constant(value=str(name))] if name.split(".")[0] != "vaebook":
+                        continue
+                if id(node) not in joined:
+                    raise Unreadable
+
+
+def check_cells(nodes: list[ast.AST]) -> None:
+    """Raise `Unreadable` if a notebook lists a folder, or has a path that may lead to our code."""
+    check_readable(nodes, LISTINGS)
+    for node in nodes:
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            if not {"vaebook", ".."}.isdisjoint(PurePath(node.value).parts):
+                raise Unreadable
 
 
 def run_on_import(node: ast.AST) -> Iterator[ast.AST]:
@@ -280,6 +305,7 @@ class Package:
             notebook = Module("", "", "\n".join(cells))
         except SyntaxError as error:  # a magic, a shell command, or an error that the run shows
             raise Unreadable from error
+        check_cells(list(ast.walk(notebook.tree)))
         waiting = self._mentioned(notebook, notebook.tree.body)
         found: set[Place] = set()
         while waiting:
@@ -312,7 +338,8 @@ class Package:
         found: set[Place] = set()
         for statement in statements:
             nodes = list(ast.walk(statement))
-            check_readable(nodes)
+            check_readable(nodes, UNREADABLE)
+            check_places(nodes)
             for _, _, imported in imports(nodes, module.package):
                 found.update(self._resolve(imported.split("."), is_value=False))
             for first, *attributes in chains(nodes):

@@ -46,6 +46,7 @@ __all__ = [
     "Ring",
     "ToyDensity",
     "cache_folder",
+    "documentation_words",
     "dynamic_binarization",
     "fixed_binarization",
     "load",
@@ -217,6 +218,25 @@ def load(name: str = "mnist", *, folder: str | os.PathLike[str] | None = None) -
         return _read_dataset(_read_mnist)
     check_in("name", name, ("mnist", *DOWNLOADS))
     return _read_dataset(lambda file: read_idx(_download(name, file)))
+
+
+def documentation_words(longest: int) -> list[str]:
+    """Return the words in which scikit-learn describes its data sets, in the order of the text.
+
+    Parameters
+    ----------
+    longest
+        Number of letters of the longest word that is kept.
+
+    Returns
+    -------
+    list of str
+        Of two lower-case letters or more each.
+    """
+    check_at_least("longest", longest, 2)
+    pages = sorted(files("sklearn.datasets.descr").iterdir(), key=lambda page: page.name)
+    text = " ".join(p.read_text(encoding="utf-8") for p in pages if p.name.endswith(".rst"))
+    return re.findall(rf"\b[a-z]{{2,{longest}}}\b", text.lower())
 
 
 def old_faithful() -> np.ndarray:
