@@ -124,10 +124,9 @@ def check_places(nodes: list[ast.AST]) -> None:
 def check_cells(nodes: list[ast.AST]) -> None:
     """Raise `Unreadable` if a notebook lists a folder, or has a path that may lead to our code."""
     check_readable(nodes, LISTINGS)
-    for node in nodes:
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            if not {"vaebook", ".."}.isdisjoint(PurePath(node.value).parts):
-                raise Unreadable
+    strings = (n.value for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str))
+    if any({"vaebook", ".."}.intersection(PurePath(string).parts) for string in strings):
+        raise Unreadable
 
 
 def run_on_import(node: ast.AST) -> Iterator[ast.AST]:
