@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 EXTENSIONS = (
-    *("page", "typeset", "icons", "images", "live"),  # how a page looks
+    *("page", "typeset", "icons", "images", "tables", "live"),  # how a page looks
     *("equations", "results", "downloads", "status"),  # what it says
 )
 
