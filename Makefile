@@ -13,6 +13,10 @@ else
 RUN = .venv/bin/python
 endif
 
+# pip compiles nothing at installation. Unless Python stores what it compiles, each of the many
+# processes that are started here compiles torch again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help environment html test notebooks serve lint format bench mutants links clean
 

@@ -17,6 +17,10 @@ from tools.dependencies import ROOT
 from tools.normalise import normalise, to_text
 from tools.schedule import Task
 
+NOTEBOOKS = sorted(
+    path for path in execution.BOOK.rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts
+)
+
 
 def notebook(*sources, **metadata):
     """Return a notebook of code cells."""
@@ -498,10 +502,13 @@ def test_the_stored_form():
     assert to_text(normalise(stored)) == to_text(stored)
 
 
-@pytest.mark.parametrize("name", sorted(execution.find_jobs()))
-def test_notebooks_are_stored_in_that_form(name):
+@pytest.mark.parametrize(
+    "path",
+    NOTEBOOKS,
+    ids=[path.relative_to(execution.BOOK).with_suffix("").as_posix() for path in NOTEBOOKS],
+)
+def test_notebooks_are_stored_in_that_form(path):
     """`make notebooks` would change no byte of the file but its outputs."""
-    path = execution.BOOK / f"{name}.ipynb"
     read = nbformat.read(path, as_version=nbformat.NO_CONVERT)
     assert path.read_text(encoding="utf-8") == to_text(normalise(read)), "run `make notebooks`"
 

@@ -21,6 +21,8 @@ COMMAND = [
 def main() -> None:
     """Run pytest with one thread for each of its processes, and pass its exit status on."""
     environment = {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1", **os.environ}
+    # Without stored bytecode each of a hundred processes would compile torch anew.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.exit(subprocess.run([*COMMAND, *sys.argv[1:]], cwd=ROOT, env=environment).returncode)
 
 

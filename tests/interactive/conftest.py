@@ -32,19 +32,41 @@ def numbers(page):
     return [float(row.replace("−", "-").removesuffix(" nats")) for row in rows]
 
 
+@pytest.fixture(scope="session")
+def context(browser):
+    """One browsing context: to make one takes longer than most tests."""
+    context = browser.new_context()
+    yield context
+    context.close()
+
+
 @pytest.fixture
-def evaluate(page):
+def page(context):
+    """A page of its own for each test that looks at a figure."""
+    page = context.new_page()
+    yield page
+    page.close()
+
+
+@pytest.fixture(scope="session")
+def blank(context):
+    """A page for mathematics alone, emptied before each use."""
+    return context.new_page()
+
+
+@pytest.fixture
+def evaluate(blank):
     """Return a function that evaluates an expression with a module's exports as `m`, `a` given."""
 
     def run(module, expression, *arguments):
-        page.goto("about:blank")
-        page.add_script_tag(content=LAYER)
+        blank.goto("about:blank")
+        blank.add_script_tag(content=LAYER)
         script = """async ([source, expression, values]) => {
             const url = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
             return new Function("m", "...a", `return ${expression}`)(await import(url), ...values);
         }"""
         values = json.loads(json.dumps(arguments))
-        return page.evaluate(script, [source(f"{module}.js"), expression, values])
+        return blank.evaluate(script, [source(f"{module}.js"), expression, values])
 
     return run
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import axe_playwright_python
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Request
+from playwright.sync_api import Browser, Locator, Page, Request
 
 HTML = Path(os.environ.get("VAEBOOK_HTML", Path(__file__).parents[2] / "_build" / "html"))
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
@@ -38,6 +38,8 @@ SETTLED = """async () => {
   await document.fonts.ready;
   await new Promise((resume) => requestAnimationFrame(() => requestAnimationFrame(resume)));
 }"""
+DRAWN = """() => new Promise((resume) =>
+  requestAnimationFrame(() => requestAnimationFrame(resume)))"""
 # Text that looks alike is measured once: contrast follows from the colours, sizes and weights of
 # an element and of all that it stands in, and a chapter has 2,000 texts of 200 looks. Text that
 # axe would pass over (hidden, or without a letter) must not stand for text that is read.
@@ -159,7 +161,7 @@ def bases(server: str, built_book: Path) -> dict[str, str]:
 
 @dataclass
 class Visit:
-    """What a browser saw on one page in one mode."""
+    """What a browser saw on one page in one mode; what is wrong with each live figure."""
 
     external: list[str]
     missing: list[str]
@@ -167,6 +169,7 @@ class Visit:
     overflow: list[str]
     unreachable: list[str]
     violations: list[str]
+    figures: list[str]
 
 
 def _describe(violation: dict[str, Any]) -> str:
@@ -175,68 +178,93 @@ def _describe(violation: dict[str, Any]) -> str:
     return f"{violation['id']} ({len(violation['nodes'])}x): {nodes} -- {detail}"
 
 
-def _look(page: Page, path: str, base: str, scheme: str) -> dict[str, Visit]:
-    """Open a page once and look at it at each width."""
-    external: list[str] = []
-    missing: list[str] = []
-    errors: list[str] = []
+class Tab:
+    """A tab that goes from page to page, as a reader does, and notes what goes wrong on each."""
 
-    def on_request(request: Request) -> None:
-        if not request.url.startswith((base, "data:", "blob:")):
-            external.append(request.url)
+    def __init__(self, page: Page, base: str, scheme: str) -> None:
+        self.page, self.base, self.scheme = page, base, scheme
+        self.external: list[str] = []
+        self.missing: list[str] = []
+        self.errors: list[str] = []
+        page.on("request", self._note_request)
+        page.on("requestfailed", lambda sent: self.missing.append(f"{sent.url}: {sent.failure}"))
+        page.on("response", lambda answer: self._note_status(answer.status, answer.url))
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on(
+            "console",
+            lambda m: m.type in ("error", "warning") and self.errors.append(f"{m.type}: {m.text}"),
+        )
 
-    def note_failure(status: int, url: str) -> None:
+    def _note_request(self, request: Request) -> None:
+        if not request.url.startswith((self.base, "data:", "blob:")):
+            self.external.append(request.url)
+
+    def _note_status(self, status: int, url: str) -> None:
         # a file that has not changed is answered by 304, and is there
         if not 200 <= status < 300 and status != 304:
-            missing.append(f"{url}: {status}")
+            self.missing.append(f"{url}: {status}")
 
-    page.on("request", on_request)
-    page.on("requestfailed", lambda sent: missing.append(f"{sent.url}: {sent.failure}"))
-    page.on("response", lambda answer: note_failure(answer.status, answer.url))
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on(
-        "console",
-        lambda m: m.type in ("error", "warning") and errors.append(f"{m.type}: {m.text}"),
-    )
-    page.goto(base + path, wait_until="load")
-    page.evaluate(AXE)
-    visits = {}
-    for name, width in WIDTHS.items():
-        page.set_viewport_size({"width": width, "height": 900})
+    def look(self, path: str) -> dict[str, Visit]:
+        """Open a page once, look at it at each width, and move its live figures."""
+        page, looks = self.page, {}
+        page.goto("about:blank")
+        self.external, self.missing, self.errors = [], [], []
+        page.set_viewport_size({"width": WIDTHS["desktop"], "height": 900})
+        page.goto(self.base + path, wait_until="load")
+        page.evaluate(AXE)
+        for name, width in WIDTHS.items():
+            page.set_viewport_size({"width": width, "height": 900})
+            page.evaluate(SETTLED)
+            overflow, unreachable = page.evaluate(OVERFLOW), page.evaluate(UNREACHABLE)
+            page.evaluate(MEASURE_EACH_LOOK_ONCE)
+            result = page.evaluate(f"() => axe.run(document, {AXE_OPTIONS[self.scheme]})")
+            looks[name] = overflow, unreachable, [_describe(v) for v in result["violations"]]
+        page.set_viewport_size({"width": WIDTHS["desktop"], "height": 900})
         page.evaluate(SETTLED)
-        overflow, unreachable = page.evaluate(OVERFLOW), page.evaluate(UNREACHABLE)
-        page.evaluate(MEASURE_EACH_LOOK_ONCE)
-        result = page.evaluate(f"() => axe.run(document, {AXE_OPTIONS[scheme]})")
-        violations = [_describe(violation) for violation in result["violations"]]
-        visits[name] = Visit(external, missing, errors, overflow, unreachable, violations)
-    return visits
+        figures = [_fault_of(f) for f in page.locator(".vaebook-static").all()]
+        noted = self.external, self.missing, self.errors
+        return {name: Visit(*noted, *look, figures) for name, look in looks.items()}
+
+
+def _fault_of(figure: Locator) -> str:
+    """Press a key on the first handle or slider of a live figure, and say what is wrong, if so."""
+    markup = figure.evaluate("node => node.outerHTML.slice(0, 120)")
+    if (state := figure.get_attribute("data-state")) != "live":
+        return f"its state is {state}: {markup}"
+    if not figure.get_attribute("aria-label"):
+        return f"it has no name: {markup}"
+    control = figure.locator(":is([role=slider], input[type=range])").first
+    if not control.count():
+        return ""
+    panels = figure.locator(".vaebook-panels")
+    before = panels.evaluate("node => node.innerHTML")
+    control.focus()
+    figure.page.keyboard.press("ArrowRight")
+    figure.page.evaluate(DRAWN)
+    moved = panels.evaluate("node => node.innerHTML") != before
+    return "" if moved else f"a key on its first control changes nothing: {markup}"
 
 
 @pytest.fixture(scope="session")
-def contexts(browser: Browser) -> Iterator[dict[str, BrowserContext]]:
-    """Open one browsing context for each protocol."""
-    opened = {
-        protocol: browser.new_context(color_scheme=scheme, reduced_motion="reduce")
-        for protocol, scheme in PROTOCOLS.items()
-    }
-    for context in opened.values():
+def tabs(browser: Browser, bases: dict[str, str]) -> Iterator[dict[str, Tab]]:
+    """Open one tab for each protocol: a tab of its own for each page takes a third longer."""
+    opened = {}
+    for protocol, scheme in PROTOCOLS.items():
+        context = browser.new_context(color_scheme=scheme, reduced_motion="reduce")
         context.set_default_timeout(PATIENCE)
+        opened[protocol] = Tab(context.new_page(), bases[protocol], scheme)
     yield opened
-    for context in opened.values():
-        context.close()
+    for tab in opened.values():
+        tab.page.context.close()
 
 
 @pytest.fixture(scope="session")
-def look(contexts: dict[str, BrowserContext], bases: dict[str, str]) -> Any:
+def look(tabs: dict[str, Tab]) -> Any:
     """Return a function that opens a page in a mode, once, and remembers what was there."""
 
     @functools.cache
     def visit(path: str, protocol: str) -> dict[str, Visit]:
-        page = contexts[protocol].new_page()
-        try:
-            return _look(page, path, bases[protocol], PROTOCOLS[protocol])
-        finally:
-            page.close()
+        return tabs[protocol].look(path)
 
     def look_at(path: str, mode: str) -> Visit:
         protocol, _, width = mode.split("-")

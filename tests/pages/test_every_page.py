@@ -43,6 +43,16 @@ def test_scrolling_boxes_are_reached_by_keyboard(look: Any, path: str, mode: str
     assert look(path, mode).unreachable == []
 
 
+def test_live_figures_answer_the_keyboard(
+    look: Any, path: str, mode: str, built_book: Path
+) -> None:
+    """The first handle or slider of each live figure changes what the figure shows."""
+    faults = look(path, mode).figures
+    html = (built_book / path).read_text(encoding="utf-8")
+    assert bool(faults) == ("vaebook-static" in html)
+    assert [fault for fault in faults if fault] == []
+
+
 class _Reader(HTMLParser):
     """Collect what the static checks need from the HTML of a page."""
 

@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from .conftest import HTML, SETTLED, pages
+from .conftest import SETTLED, pages
 
 CHAPTERS = [path for path in pages() if "/latent_variables/" in path]
-WITH_FIGURES = [p for p in pages() if "vaebook-static" in (HTML / p).read_text(encoding="utf-8")]
 every_chapter = pytest.mark.parametrize("chapter", CHAPTERS or ["book/index.html"])
 
 
@@ -148,27 +147,6 @@ def test_solution_opens_by_keyboard(reader: Page, bases: dict[str, str], built_b
     _tab_until(reader, "e.classList.contains('toggle-button')", limit=3)
     reader.keyboard.press("Enter")
     expect(body).to_be_visible()
-
-
-@pytest.mark.parametrize("chapter", WITH_FIGURES or ["book/index.html"])
-def test_live_figures_answer_the_keyboard(
-    reader: Page, bases: dict[str, str], chapter: str
-) -> None:
-    """The first handle or slider of a live figure changes what the figure shows."""
-    _open(reader, bases["file"] + chapter)
-    figures = reader.locator(".vaebook-static").all()
-    assert figures
-    for figure in figures:
-        expect(figure).to_have_attribute("data-state", "live")
-        assert figure.get_attribute("aria-label")
-        panels = figure.locator(".vaebook-panels")
-        before = panels.evaluate("node => node.innerHTML")
-        control = figure.locator(":is([role=slider], input[type=range])").first
-        if control.count():
-            control.focus()
-            reader.keyboard.press("ArrowRight")
-            reader.evaluate(SETTLED)
-            assert panels.evaluate("node => node.innerHTML") != before
 
 
 def test_paper_shows_solutions_and_no_navigation(
