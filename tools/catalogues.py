@@ -29,7 +29,13 @@ FRAME = "frame"
 WIDTH = 100
 EXCERPT = 70
 CONFIGURED = (  # what readers see of the configuration
-    *("html_title", "ogp_site_name", "ogp_image_alt", "togglebutton_hint", "togglebutton_hint_hide"),
+    *(
+        "html_title",
+        "ogp_site_name",
+        "ogp_image_alt",
+        "togglebutton_hint",
+        "togglebutton_hint_hide",
+    ),
 )
 
 # What a translation must have as its original has it. Words between the marks are free.
@@ -65,12 +71,17 @@ def read(name: str) -> Catalog:
     """Return a catalogue, empty if there is none."""
     if not path_of(name).exists():
         return Catalog(locale=LANGUAGE, header_comment="", fuzzy=False)
-    return read_po(io.BytesIO(path_of(name).read_bytes()), locale=LANGUAGE)
+    catalogue = read_po(io.BytesIO(path_of(name).read_bytes()), locale=LANGUAGE)
+    for message in catalogue:  # the sentence before the last change has been seen
+        comments = [text for text in message.user_comments if not text.startswith("|")]
+        message.user_comments = comments
+    return catalogue
 
 
 def translations(name: str) -> dict[str, str]:
     """Return the messages of a catalogue that are translated, and not only by guess."""
-    return {m.id: m.string for m in entries(read(name)) if m.string and not m.fuzzy}
+    known = (message for message in entries(read(name)) if message.string and not message.fuzzy)
+    return {str(message.id): str(message.string) for message in known}
 
 
 def entries(catalogue: Catalog) -> Iterator[Message]:
@@ -91,21 +102,18 @@ def update(name: str, messages: Iterable[str]) -> list[str]:
     catalogue.update(template, update_creation_date=False)
     catalogue.obsolete.clear()
     store(name, catalogue)
-    return problems(name, template_ids(template))
-
-
-def template_ids(template: Catalog) -> list[str]:
-    """Return the messages of a template."""
-    return [message.id for message in entries(template)]
+    return problems(name, [str(message.id) for message in entries(template)])
 
 
 def store(name: str, catalogue: Catalog) -> None:
     """Write a catalogue, in the same form whatever wrote it before, without dates and places."""
     file = io.BytesIO()
-    write_po(file, catalogue, width=WIDTH, no_location=True, omit_header=True)
+    write_po(
+        file, catalogue, width=WIDTH, no_location=True, omit_header=True, include_previous=True
+    )
     header = f'msgid ""\nmsgstr ""\n"Language: {LANGUAGE}\\n"\n'
     header += '"Content-Type: text/plain; charset=utf-8\\n"\n\n'
-    text = file.getvalue().decode("utf-8").replace("\n#, fuzzy\n#| msgid ", "\n#, fuzzy\n#| msgid ")
+    text = file.getvalue().decode("utf-8")
     path_of(name).parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path_of(name), (header + text.strip() + "\n").encode())
 
@@ -121,7 +129,9 @@ def problems(name: str, messages: Iterable[str]) -> list[str]:
         elif message.fuzzy:
             found.append(f"outdated: “{excerpt(text)}”")
         else:
-            found.extend(f"{fault}: “{excerpt(text)}”" for fault in faults(text, message.string))
+            found.extend(
+                f"{fault}: “{excerpt(text)}”" for fault in faults(text, str(message.string))
+            )
     return found
 
 
@@ -169,7 +179,8 @@ def said_by(config: dict[str, Any]) -> list[tuple[dict[str, Any], str]]:
 def translate_configuration(config: dict[str, Any], folder: str) -> dict[str, Any]:
     """Return the configuration of the Chinese edition, which is made in `folder`."""
     known = translations(FRAME)
-    chinese = copy.deepcopy(config) | {"language": LANGUAGE}
+    chinese = copy.deepcopy(config) | {"language": LANGUAGE, "chinese_edition": True}
+    chinese |= {"html_use_index": False, "html_domain_indices": False}  # of the package
     for holder, name in said_by(chinese):
         holder[name] = known.get(holder[name], holder[name])
     for name in ("html_baseurl", "ogp_site_url"):

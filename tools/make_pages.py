@@ -23,7 +23,7 @@ from typing import Any
 
 from jupyter_book.config import get_final_config
 from sphinx.application import ENV_PICKLE_FILENAME, Sphinx
-from sphinx.environment import CONFIG_OK
+from sphinx.environment import CONFIG_OK, BuildEnvironment
 from sphinx.util.docutils import docutils_namespace, patch_docutils
 
 from tools import catalogues
@@ -58,6 +58,14 @@ def configuration(*, draft: bool, chinese: bool) -> dict[str, Any]:
 def store(value: Any, file: Path) -> None:
     """Write a pickle."""
     file.write_bytes(pickle.dumps(value, pickle.HIGHEST_PROTOCOL))
+
+
+def forget_what_was_written(env: BuildEnvironment) -> None:
+    """Drop what the English edition has learnt while its pages were written."""
+    vars(env).pop("tippy_data", None)
+    for name in vars(env):
+        if name.startswith("_search_index_"):
+            setattr(env, name, {})
 
 
 def make(
@@ -101,6 +109,7 @@ def make(
         written = doctrees / WRITTEN
         if seeded:  # only what has a catalogue is read again, though the language changed
             app.env.config_status = CONFIG_OK
+            forget_what_was_written(app.env)
         elif written.exists() and not fresh:
             vars(app.env).update(pickle.loads(written.read_bytes()))
         warnings = 0
@@ -120,7 +129,7 @@ def make(
             store({k: value for k, value in known if k.startswith(WRITTEN_NAMES)}, written)
             start_chinese()
         failed = bool(warnings) if early else bool(app.statuscode)
-    return int(any([process.wait() for process in beside]) or failed)
+    return int(any(process.wait() for process in beside) or failed)
 
 
 def main() -> None:

@@ -18,12 +18,10 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import yaml
-
 from tools import catalogues, words
 from tools.dependencies import ROOT
-from tools.execution import find_jobs
-from tools.make_pages import DOCTREES, make
+from tools.execution import find_jobs, is_fresh, read_records
+from tools.make_pages import DOCTREES, configuration, make
 
 GETTEXT = re.compile(r"""_\(\s*(?P<quote>["'])(?P<text>.+?)(?P=quote)\s*\)""")
 # What the themes' own Chinese catalogues lack.
@@ -46,11 +44,19 @@ OF_THEMES = (
 
 
 def of_pages() -> dict[str, list[str]]:
-    """Return what each page says, by the English edition as it was last read."""
+    """Return what each page says, by the English edition as it was last read.
+
+    The labels of pictures are known from a run: a chapter that was not run since it changed is
+    left out.
+    """
     environment = pickle.loads((DOCTREES / "environment.pickle").read_bytes())
+    jobs, records = find_jobs(), read_records()
+    waiting = {f"book/{name}" for name, job in jobs.items() if not is_fresh(job, records)}
+    for page in sorted(waiting & catalogues.pages()):
+        print(f"{page} was not run since it changed: run `make html` first.")
     return {
         page: environment.metadata[page].get("messages", [])
-        for page in environment.found_docs
+        for page in environment.found_docs - waiting
     }
 
 
@@ -62,8 +68,8 @@ def of_figure(name: str) -> list[str]:
 
 def of_frame() -> list[str]:
     """Return what stands on every page: from the configuration, our extensions and templates."""
-    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["sphinx"]["config"]
-    said = [holder[name] for holder, name in catalogues.said_by(config)]
+    config = configuration(draft=True, chinese=False)
+    said = [str(holder[name]) for holder, name in catalogues.said_by(config)]
     for file in sorted((ROOT / "tools" / "pages").glob("*.py")):
         said += in_python(file.read_text(encoding="utf-8"))
     for file in sorted((ROOT / "book" / "_templates").glob("*.html")):
@@ -83,7 +89,9 @@ def figures_on(pages: Iterable[str]) -> set[str]:
     """Return the live figures that the given pages show."""
     jobs, names = find_jobs(), set()
     for page in pages:
-        source = next((f for f in (ROOT / f"{page}.ipynb", ROOT / f"{page}.md") if f.exists()), None)
+        source = next(
+            (f for f in (ROOT / f"{page}.ipynb", ROOT / f"{page}.md") if f.exists()), None
+        )
         text = source.read_text(encoding="utf-8") if source else ""
         names |= set(re.findall(r"\{live-figure-of\} \S+ (\w+)", text))
         job = jobs.get(page.removeprefix("book/"))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import html
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 
 NEEDS_SCRIPT = (
     ". It needs JavaScript; in a running notebook, add <code>.widget()</code> to this cell."
@@ -108,9 +109,7 @@ def translate_script(script: str, known: dict[str, str]) -> str:
     for match, message, expressions in _strings(script):
         if text := known.get(message):
             quoted = text.replace("\\", "\\\\").replace("`", "\\`")
-            quoted = re.sub(
-                r"\$\{(\d+)\}", lambda n, e=expressions: f"${{{e[int(n[1])]}}}", quoted
-            )
+            quoted = _fill(quoted, [f"${{{expression}}}" for expression in expressions])
             pieces += [script[done : match.start()], f"`{quoted}`"]
             done = match.end()
     return "".join([*pieces, script[done:]])
@@ -121,9 +120,8 @@ def translate_text(text: str, known: dict[str, str]) -> str:
     for message in sorted(known, key=len, reverse=True):
         if is_sentence(message):
             pattern = re.sub(r"\\\$\\\{\d+\\\}", "(.+?)", re.escape(message))
-            text = re.sub(
-                rf"{pattern}(?=$|[\s.])", lambda m, to=known[message]: _fill(to, m.groups()), text
-            )
+            fill = partial(_fill_match, known[message])
+            text = re.sub(rf"{pattern}(?=$|[\s.])", fill, text)
     return text
 
 
@@ -132,7 +130,11 @@ def is_sentence(message: str) -> bool:
     return len(re.sub(r"\$\{\d+\}", "", message)) > 6
 
 
-def _fill(message: str, values: tuple[str, ...]) -> str:
+def _fill_match(message: str, match: re.Match[str]) -> str:
+    return _fill(message, match.groups())
+
+
+def _fill(message: str, values: Sequence[str]) -> str:
     return re.sub(r"\$\{(\d+)\}", lambda match: values[int(match[1])], message)
 
 

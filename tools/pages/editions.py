@@ -11,6 +11,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +47,7 @@ FIGURE_LABEL = re.compile(r'(?<=role="group" aria-label=")[^"]*')
 
 def is_chinese(app: Sphinx) -> bool:
     """Tell whether it is the Chinese edition that is built."""
-    return bool(app.config.language == catalogues.LANGUAGE)
+    return bool(app.config.chinese_edition)
 
 
 def has_page(app: Sphinx, page: str) -> bool:
@@ -68,15 +69,17 @@ class CollectMessages(SphinxTransform):
         """Change one page, as it is read."""
         page = self.env.docname
         for node in self.document.findall(nodes.TextElement):
-            if isinstance(node, nodes.math_block | nodes.title) and not is_prose(node):
-                node["translatable"] = False
+            if isinstance(node, nodes.math_block | nodes.title) and type(node) is not nodes.title:
+                node["translatable"] = False  # formulas, and titles of exercises
             elif not node.source and isinstance(node.parent, nodes.entry):
                 node.source = self.document["source"]  # a table inside of a directive
         found = [message for _, message in extract_messages(self.document) if message]
         others = [*self._others()]
         found += [message for message, _ in others]
-        if page == self.config.root_doc and (toc := getattr(self.app.config, "external_site_map", 0)):
-            found += [tree.caption for item in toc.values() for tree in item.subtrees if tree.caption]
+        if page == self.config.root_doc:
+            contents = getattr(self.app.config, "external_site_map", {})
+            parts = (part for item in contents.values() for part in item.subtrees)
+            found += [part.caption for part in parts if part.caption]
         found = [message for message in dict.fromkeys(found) if says_something(message)]
         self.env.metadata[page]["messages"] = found
         if is_chinese(self.app) and page in catalogues.pages():
@@ -91,21 +94,16 @@ class CollectMessages(SphinxTransform):
         """Yield messages that Sphinx does not see, each with what puts a translation there."""
         for node in list(self.document.findall()):
             if isinstance(node, nodes.subtitle):
-                yield node.astext(), lambda text, node=node: self._put_text(node, text)
+                yield node.astext(), partial(self._put_text, node)
             elif isinstance(node, nodes.math_block):
                 for text in words.in_maths(node.astext()):
-                    yield text, lambda to, node=node, of=text: put_maths(node, of, to)
-            elif isinstance(node, nodes.raw) and "vaebook-static" in node.astext():
+                    yield text, partial(put_maths, node, text)
+            elif isinstance(node, nodes.raw):
                 for label in FIGURE_LABEL.findall(node.astext()):
-                    yield (
-                        html.unescape(label),
-                        lambda to, node=node, of=label: put_raw(node, of, html.escape(to)),
-                    )
-            elif isinstance(node, nodes.image) and node["uri"].endswith(".svg"):
-                drawing = Path(self.env.relfn2path(node["uri"], self.env.docname)[1])
-                if drawing.exists():
-                    for text in words.in_drawing(drawing.read_text(encoding="utf-8")):
-                        yield text, lambda to: None  # TranslateDrawings takes them all at once
+                    yield html.unescape(label), partial(put_label, node, label)
+            elif isinstance(node, nodes.image):
+                for text in words.in_drawing(read_drawing(self.env, node)):
+                    yield text, leave
 
     def _put_text(self, node: nodes.Element, text: str) -> None:
         source, line = self.document["source"], node.line or 0
@@ -113,11 +111,6 @@ class CollectMessages(SphinxTransform):
         patch = publish_msgstr(self.app, text, source, line, self.config, settings)
         node.children = []
         node.extend(patch.children)
-
-
-def is_prose(node: nodes.TextElement) -> bool:
-    """Tell whether Sphinx should translate a formula or a title: formulas and exercises not."""
-    return type(node) is nodes.title
 
 
 def says_something(message: str) -> bool:
@@ -139,13 +132,29 @@ def put_maths(node: nodes.math_block, of: str, to: str) -> None:
     node.rawsource = latex
 
 
-def put_raw(node: nodes.raw, of: str, to: str) -> None:
-    """Replace words in the HTML that a cell has left."""
-    text = node.astext().replace(of, to)
+def put_label(node: nodes.raw, of: str, to: str) -> None:
+    """Replace the label of a live figure in the HTML that its cell has left."""
+    text = node.astext().replace(of, html.escape(to))
     text = text.replace(words.NEEDS_SCRIPT, _(words.NEEDS_SCRIPT))
     node.children = []
     node += nodes.Text(text)
     node.rawsource = text
+
+
+def leave(to: str) -> None:
+    """Leave the label of a drawing to `TranslateDrawings`, which takes all at once."""
+
+
+def place_of(env: BuildEnvironment, image: nodes.image) -> Path:
+    """Return the file of a picture on the page that is read."""
+    return Path(env.relfn2path(image["uri"], env.docname)[1])
+
+
+def read_drawing(env: BuildEnvironment, image: nodes.image) -> str:
+    """Return the text of a drawing; of another picture, or of one that is not there, nothing."""
+    file = place_of(env, image)
+    is_drawing = file.suffix == ".svg" and file.exists()
+    return file.read_text(encoding="utf-8") if is_drawing else ""
 
 
 class TranslateDrawings(SphinxTransform):
@@ -160,21 +169,13 @@ class TranslateDrawings(SphinxTransform):
             return
         known = catalogues.translations(page)
         for node in self.document.findall(nodes.image):
-            drawing = Path(self.env.relfn2path(node["uri"], page)[1])
-            if drawing.suffix == ".svg" and drawing.exists():
-                node["uri"] = str(Path(node["uri"]).with_name(translated(drawing, known).name))
-
-
-def translated(drawing: Path, known: dict[str, str]) -> Path:
-    """Return the file of a drawing with its words translated: beside it, or itself."""
-    before = drawing.read_text(encoding="utf-8")
-    after = words.translate_drawing(before, known)
-    if after == before:
-        return drawing
-    file = drawing.with_name(f"{drawing.stem}-{words.short_checksum(after)}.svg")
-    if not file.exists():
-        write_atomically(file, after.encode())
-    return file
+            before = read_drawing(self.env, node)
+            if (after := words.translate_drawing(before, known)) != before:
+                place = place_of(self.env, node)
+                file = place.with_name(f"{place.stem}-{words.short_checksum(after)}.svg")
+                if not file.exists():
+                    write_atomically(file, after.encode())
+                node["uri"] = str(Path(node["uri"]).with_name(file.name))
 
 
 def translate_captions(app: Sphinx, doctree: nodes.document) -> None:
@@ -212,7 +213,6 @@ class EditionBuilder(StandaloneHTMLBuilder):
 def prepare(app: Sphinx) -> None:
     """Let the Chinese edition use the runs and pictures of the English one."""
     if is_chinese(app):
-        app.builder.use_index = False  # type: ignore[attr-defined]
         outputs = Path(app.outdir).parent.parent / "jupyter_execute"
         app.env.mystnb_config = app.env.mystnb_config.copy(output_folder=str(outputs))  # type: ignore[attr-defined]
         app.env._viewcode_modules = {}  # type: ignore[attr-defined]
@@ -223,7 +223,9 @@ def show_other_edition(
 ) -> None:
     """Tell the template where the same page is in the other language."""
     own = pagename if pagename == "search" or doctree else None
-    if own is None or (own not in catalogues.pages() and (own != "search" or not catalogues.pages())):
+    if own is None or (
+        own not in catalogues.pages() and (own != "search" or not catalogues.pages())
+    ):
         return
     to_top = "../" * pagename.count("/")
     chinese = is_chinese(app)
@@ -292,13 +294,15 @@ def outdated(app: Sphinx, env: BuildEnvironment, *found: set[str]) -> list[str]:
 
 def rewrite(app: Sphinx, env: BuildEnvironment) -> list[str]:
     """Return the pages that have been, or are no more, part of the Chinese edition."""
-    before, now = getattr(env, "vaebook_editions", set()), catalogues.pages()
+    before: set[str] = getattr(env, "vaebook_editions", set())
+    now = catalogues.pages()
     env.vaebook_editions = now  # type: ignore[attr-defined]
     return sorted((before ^ now) & env.found_docs)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the steps, the builder, and the words of the frame."""
+    app.add_config_value("chinese_edition", False, "env", bool)
     app.add_message_catalog(catalogues.FRAME, str(catalogues.COMPILED))
     app.add_message_catalog("sphinx", str(catalogues.COMPILED))
     app.add_builder(EditionBuilder, override=True)

@@ -120,9 +120,7 @@ def _own_script(state: str, write: Callable[[str, str], str]) -> str:
     return f'<script type="application/json" data-key="{key}" data-source="{place}"></script>'
 
 
-def _still(
-    app: Sphinx, name: str, still: dict[str, Any] | None, pathto: Callable[..., str]
-) -> str:
+def _still(app: Sphinx, name: str, still: dict[str, Any] | None, pathto: Callable[..., str]) -> str:
     if still is None:
         return ""
     text = still["alt"]

@@ -43,7 +43,8 @@ function set(latex, displayMode) {
 }"""
 # A formula that waits to be set, with what must not be parted from it by the end of a line.
 FORMULA = re.compile(
-    r'([(\[“‘（《]?)<span class="math">\\([(\[])(.*?)\\[)\]]</span>([,.;:!?)\]’”，。；：！？、）》]*)',
+    r'([(\[“‘（《]?)<span class="math">\\([(\[])(.*?)\\[)\]]</span>'
+    r"([,.;:!?)\]’”，。；：！？、）》]*)",
     re.DOTALL,
 )
 # KaTeX sets only the first hyphen of an operator's name as one, the others as minus signs.
