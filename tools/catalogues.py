@@ -28,6 +28,7 @@ COMPILED = ROOT / "_build" / "locale"  # what gettext reads
 FRAME = "frame"
 WIDTH = 100
 EXCERPT = 70
+OF_THEMES = ("sphinx", "booktheme")  # catalogues of the themes; ours stands behind them
 CONFIGURED = (  # what readers see of the configuration
     *(
         "html_title",
@@ -193,8 +194,7 @@ def compile_all() -> None:
     """Write all catalogues in the form that gettext reads."""
     for name in names():
         catalogue = read(name)
-        # Sphinx's own catalogue has what the templates of the theme say; ours stands behind it.
-        for domain in (name, "sphinx") if name == FRAME else (name,):
+        for domain in (name, *OF_THEMES) if name == FRAME else (name,):
             file = COMPILED / LANGUAGE / "LC_MESSAGES" / f"{domain}.mo"
             file.parent.mkdir(parents=True, exist_ok=True)
             compiled = io.BytesIO()

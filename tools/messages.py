@@ -37,9 +37,14 @@ OF_THEMES = (
     "System Settings",
     "Light",
     "Dark",
-    "Exercise",
-    "Solution to",
     "By",
+    "Main",
+    "Page",
+    "Launch interactive content",
+    "Launch on Binder",
+    "Launch on Colab",
+    "Link to this heading",
+    "Link to this image",
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import html
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
 
@@ -56,9 +57,10 @@ def is_label(text: str) -> bool:
 def translate_drawing(drawing: str, known: dict[str, str]) -> str:
     """Return a drawing with the labels that are known in another language.
 
-    A label keeps its middle, in a legend its beginning.
+    A label keeps its middle; in a legend, or where others begin below or above it, its beginning.
     """
     legends = [match.start() for match in re.finditer(r'<g id="legend_', drawing)]
+    columns = Counter(match["place"].partition(" ")[0] for match in LABEL.finditer(drawing))
 
     def replace(match: re.Match[str]) -> str:
         text = known.get(html.unescape(match["text"]))
@@ -67,7 +69,8 @@ def translate_drawing(drawing: str, known: dict[str, str]) -> str:
         places = [float(place or 0) for place in GLYPH.findall(match["glyphs"])]
         width = max(places, default=0) + 0.6 * UNITS
         size = float(match["scale"]) * UNITS
-        starts = any(start < match.start() for start in legends)
+        in_column = columns[match["place"].partition(" ")[0]] > 1
+        starts = in_column or any(start < match.start() for start in legends)
         at = 0.0 if starts else width * size / UNITS / 2
         anchor = "start" if starts else "middle"
         kept = "".join(DEFINITIONS.findall(match["glyphs"]))

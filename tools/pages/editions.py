@@ -42,6 +42,8 @@ SHARED = re.compile(
 )
 LINK = re.compile(r'<a\b([^>]*? )?href="((?:\.\./)+)(?=[^"]*\.html)')
 WORDED = {"term", "zh"}  # roles that show their target
+# What the themes write into their pages in English.
+TITLE = re.compile(r'(?<= )(title|aria-label)="([^"]+)"')
 FIGURE_LABEL = re.compile(r'(?<=role="group" aria-label=")[^"]*')
 
 
@@ -52,7 +54,14 @@ def is_chinese(app: Sphinx) -> bool:
 
 def has_page(app: Sphinx, page: str) -> bool:
     """Tell whether a page is part of the edition that is built."""
-    return not is_chinese(app) or page not in app.env.found_docs or page in catalogues.pages()
+    return not is_chinese(app) or page not in app.env.found_docs or page in chinese_pages(app)
+
+
+def chinese_pages(app: Sphinx) -> set[str]:
+    """Return the pages of the Chinese edition, looked up once a build."""
+    if not hasattr(app, "vaebook_chinese_pages"):
+        app.vaebook_chinese_pages = catalogues.pages()  # type: ignore[attr-defined]
+    return app.vaebook_chinese_pages  # type: ignore[attr-defined,no-any-return]
 
 
 def shared_folder(app: Sphinx) -> Path:
@@ -82,7 +91,7 @@ class CollectMessages(SphinxTransform):
             found += [part.caption for part in parts if part.caption]
         found = [message for message in dict.fromkeys(found) if says_something(message)]
         self.env.metadata[page]["messages"] = found
-        if is_chinese(self.app) and page in catalogues.pages():
+        if is_chinese(self.app) and page in chinese_pages(self.app):
             for problem in catalogues.problems(page, found):
                 logger.warning(f"{problem}. Run `make messages`", location=page)
             known = catalogues.translations(page)
@@ -165,7 +174,7 @@ class TranslateDrawings(SphinxTransform):
     def apply(self, **kwargs: Any) -> None:
         """Change one page, as it is read."""
         page = self.env.docname
-        if not is_chinese(self.app) or page not in catalogues.pages():
+        if not is_chinese(self.app) or page not in chinese_pages(self.app):
             return
         known = catalogues.translations(page)
         for node in self.document.findall(nodes.image):
@@ -222,21 +231,19 @@ def show_other_edition(
     app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any
 ) -> None:
     """Tell the template where the same page is in the other language."""
-    own = pagename if pagename == "search" or doctree else None
-    if own is None or (
-        own not in catalogues.pages() and (own != "search" or not catalogues.pages())
-    ):
+    pages = chinese_pages(app)
+    if not (pagename in pages if doctree else pagename == "search" and pages):
         return
     to_top = "../" * pagename.count("/")
     chinese = is_chinese(app)
-    place = f"{to_top}../{own}.html" if chinese else f"{to_top}{FOLDER}/{own}.html"
+    place = f"{to_top}../{pagename}.html" if chinese else f"{to_top}{FOLDER}/{pagename}.html"
     context["other_edition"] = {
         "uri": place,
         "language": "en" if chinese else "zh-CN",
         "name": "English" if chinese else "中文",
     }
     top = str(app.config.html_baseurl).removesuffix(f"{FOLDER}/")
-    addresses = {"en": f"{top}{own}.html", "zh-CN": f"{top}{FOLDER}/{own}.html"}
+    addresses = {"en": f"{top}{pagename}.html", "zh-CN": f"{top}{FOLDER}/{pagename}.html"}
     context["metatags"] = context.get("metatags", "") + "".join(
         f'\n<link rel="alternate" hreflang="{language}" href="{address}">'
         for language, address in {**addresses, "x-default": addresses["en"]}.items()
@@ -250,7 +257,7 @@ def finish(app: Sphinx, exception: Exception | None) -> None:
     top = Path(app.outdir)
     static = top / "_static"
     for file in top.rglob("*.html"):
-        share(file, file.relative_to(top), lead_home=True)
+        share(file, file.relative_to(top), is_page=True)
     for file in (static / "tippy").rglob("*.js"):
         share(file, file.relative_to(static / "tippy"))
     for file in sorted(static.rglob("*"), reverse=True):
@@ -260,7 +267,7 @@ def finish(app: Sphinx, exception: Exception | None) -> None:
             file.unlink()
 
 
-def share(file: Path, page: Path, *, lead_home: bool = False) -> None:
+def share(file: Path, page: Path, *, is_page: bool = False) -> None:
     """Change a file that belongs to a page, if it was not done before."""
     depth = len(page.parts) - 1
 
@@ -269,8 +276,9 @@ def share(file: Path, page: Path, *, lead_home: bool = False) -> None:
 
     text = file.read_text(encoding="utf-8")
     changed = SHARED.sub(up, text)
-    if lead_home:
+    if is_page:
         changed = LINK.sub(lambda link: mark(link, depth), changed)
+        changed = TITLE.sub(lambda title: f'{title[1]}="{_(title[2])}"', changed)
     if changed != text:
         write_atomically(file, changed.encode())
 
@@ -295,7 +303,7 @@ def outdated(app: Sphinx, env: BuildEnvironment, *found: set[str]) -> list[str]:
 def rewrite(app: Sphinx, env: BuildEnvironment) -> list[str]:
     """Return the pages that have been, or are no more, part of the Chinese edition."""
     before: set[str] = getattr(env, "vaebook_editions", set())
-    now = catalogues.pages()
+    now = chinese_pages(app)
     env.vaebook_editions = now  # type: ignore[attr-defined]
     return sorted((before ^ now) & env.found_docs)
 
@@ -303,8 +311,8 @@ def rewrite(app: Sphinx, env: BuildEnvironment) -> list[str]:
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the steps, the builder, and the words of the frame."""
     app.add_config_value("chinese_edition", False, "env", bool)
-    app.add_message_catalog(catalogues.FRAME, str(catalogues.COMPILED))
-    app.add_message_catalog("sphinx", str(catalogues.COMPILED))
+    for name in (catalogues.FRAME, *catalogues.OF_THEMES):
+        app.add_message_catalog(name, str(catalogues.COMPILED))
     app.add_builder(EditionBuilder, override=True)
     app.add_transform(CollectMessages)
     app.add_transform(TranslateDrawings)
