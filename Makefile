@@ -18,7 +18,7 @@ endif
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help environment html test notebooks serve lint format bench mutants links clean
+.PHONY: help environment html test notebooks messages serve lint format bench mutants links clean
 
 help:  ## Show this list
 	@echo "Variational Autoencoders, Verified"
@@ -36,6 +36,9 @@ test: html  ## Check the package, the notebooks and the pages (after `make html`
 
 notebooks: environment  ## Run the notebooks that changed and store their text outputs in book/
 	@$(RUN) -m tools.notebooks
+
+messages: environment  ## Update the catalogues of the Chinese edition and list what is left to translate
+	@$(RUN) -m tools.messages
 
 serve: html  ## Serve the built book on a free port of this machine
 	@$(RUN) -m tools.serve

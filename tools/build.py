@@ -21,14 +21,15 @@ from tools.execution import EXECUTED, RECORDS, NotebookError, execute, read_reco
 
 PAGE = ROOT / "_build" / "html" / "index.html"
 STAMP = ROOT / "_build" / "html.json"
-SOURCES = ["_config.yml", "_toc.yml", "book", "vaebook", "tests", "tools", "constraints.txt"]
+SOURCES = ["_config.yml", "_toc.yml", "book", "locale", "vaebook", "tests", "tools"]
+SOURCES += ["constraints.txt"]
 COMPLETE_SECONDS = 60.0  # of a complete build of the pages, until one was measured
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
 
 
 def is_followed(file: Path) -> bool:
-    """Tell whether Sphinx itself notices a change: in a page's text, or a test that it names."""
-    return file.suffix in {".ipynb", ".md"} or file.is_relative_to(ROOT / "tests")
+    """Tell whether Sphinx notices a change itself: in a page, a catalogue, a test that it names."""
+    return file.suffix in {".ipynb", ".md", ".po"} or file.is_relative_to(ROOT / "tests")
 
 
 class Pages:

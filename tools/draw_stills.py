@@ -17,7 +17,8 @@ from typing import Any
 from PIL import Image
 from playwright.sync_api import Locator, sync_playwright
 
-from tools.pages.live import STILLS, short_checksum
+from tools.pages.live import STILLS
+from tools.words import short_checksum
 from vaebook.interactive.figure import source
 
 HTML = Path("_build/html")

@@ -4,25 +4,28 @@
 (function () {
   // Names of one thing: who asks for one of them also wants the others.
   const NAMES = [
-    ["elbo", "evidence lower bound", "variational lower bound"],
-    ["vae", "variational autoencoder", "variational auto-encoder"],
-    ["kl divergence", "kullback-leibler divergence", "kl", "kullback-leibler", "relative entropy"],
+    ["elbo", "evidence lower bound", "variational lower bound", "证据下界", "变分下界"],
+    ["vae", "variational autoencoder", "variational auto-encoder", "变分自编码器"],
+    ["kl divergence", "kullback-leibler divergence", "kl", "kullback-leibler", "relative entropy",
+      "kl 散度", "相对熵"],
     ["iwae", "importance-weighted autoencoder", "importance-weighted bound"],
-    ["gmm", "gaussian mixture", "mixture of gaussians"],
-    ["hmm", "hidden markov model"],
+    ["gmm", "gaussian mixture", "mixture of gaussians", "高斯混合模型", "混合高斯模型"],
+    ["hmm", "hidden markov model", "隐马尔可夫模型"],
     ["em", "em algorithm", "expectation-maximization"],
-    ["mle", "maximum likelihood"],
+    ["mle", "maximum likelihood", "极大似然", "最大似然"],
     ["map", "maximum a posteriori"],
     ["kde", "kernel density"],
-    ["gan", "generative adversarial network", "adversarial network"],
+    ["gan", "generative adversarial network", "adversarial network", "生成对抗网络"],
     ["ddpm", "denoising diffusion", "diffusion model"],
     ["made", "masked autoencoder"],
-    ["pca", "principal components"],
+    ["pca", "principal components", "主成分分析"],
     ["ppca", "probabilistic pca"],
     ["mmd", "maximum mean discrepancy"],
     ["ess", "effective sample size"],
     ["nll", "negative log-likelihood"],
-    ["reparameterization", "reparametrization", "reparameterisation", "reparametrisation"],
+    ["reparameterization", "reparametrization", "reparameterisation", "reparametrisation", "重参数化", "重新参数化"],
+    ["隐变量", "潜在变量"],
+    ["隐空间", "潜在空间"],
   ].map((names) => names.map((name) => name.replaceAll("-", " ")));
   const AMERICAN = /\b([a-z]{3,}[^aeiou])iz(e|ed|es|er|ing|ation|ations)\b/g;
   const BRITISH = /\b([a-z]{3,}[^aeiou])is(e|ed|es|er|ing|ation|ations)\b/g;

@@ -47,6 +47,19 @@
   new MutationObserver(() => document.dispatchEvent(new CustomEvent("vaebook:theme"))).observe(
     document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });
 
+  // The same section in the other language, or the same question on the page of the search.
+  const language = document.querySelector(".vb-language");
+  const sections = [...document.querySelectorAll("article section[id]")];
+  const place = () => {
+    const before = sections.filter((one) => one.getBoundingClientRect().top < innerHeight / 3);
+    return scrollY > 0 && before.length ? `#${before.at(-1).id}` : location.hash;
+  };
+  for (const event of ["pointerdown", "focus", "click"])
+    language?.addEventListener(event, () => {
+      const [page] = language.getAttribute("href").split(/[?#]/);
+      language.setAttribute("href", page + location.search + place());
+    });
+
   // On paper nothing can be opened: open everything first, and close it again afterwards.
   let opened = [];
   window.addEventListener("beforeprint", () => {

@@ -99,7 +99,13 @@ def pages() -> list[str]:
     found = (path.relative_to(HTML).as_posix() for path in HTML.rglob("*.html"))
     # The page at the top only leads on to the first page of the book.
     others = ("_static/", "_sources/", "_modules/", "reports/")
-    return sorted(p for p in found if not p.startswith(others) and p != "index.html")
+    tops = {"index.html", "zh/index.html"}
+    return sorted(p for p in found if not p.startswith(others) and p not in tops)
+
+
+def chinese_pages() -> list[str]:
+    """Return the pages of the Chinese edition."""
+    return [path for path in pages() if path.startswith("zh/")]
 
 
 def source_pages() -> list[str]:

@@ -139,12 +139,12 @@ def test_images_say_what_they_show(parse: Any, path: str) -> None:
 
 def test_says_what_it_is(parse: Any, built_book: Path, path: str) -> None:
     """Title, language and description are there for tabs, speech and previews."""
-    page = parse(path)
-    assert "Variational Autoencoders, Verified" in page.title
-    assert page.language == "en"
-    if path.startswith("book/"):
+    page, chinese = parse(path), path.startswith("zh/")
+    assert ("变分自编码器" if chinese else "Variational Autoencoders, Verified") in page.title
+    assert page.language == ("zh-CN" if chinese else "en")
+    if path.removeprefix("zh/").startswith("book/"):
         assert page.metas["og:title"]
-        assert len(page.metas["description"]) > 20
+        assert len(page.metas["description"]) > (10 if chinese else 20)
         assert (
             built_book / "_static" / page.metas["og:image"].rpartition("/_static/")[2]
         ).is_file()

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 
 EXTENSIONS = (
-    *("page", "typeset", "icons", "images", "tables", "live"),  # how a page looks
-    *("equations", "results", "downloads", "status"),  # what it says
+    *("editions", "page", "typeset", "icons", "images", "tables", "live"),  # how a page looks
+    *("equations", "results", "downloads", "status", "search"),  # what it says
 )
 
 

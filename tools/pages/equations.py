@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING, Any
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.environment.collectors.toctree import TocTreeCollector
+from sphinx.locale import get_translation
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import docname_join, logging
 from sphinx.util.docutils import SphinxDirective
 
-from tools import mutants
+from tools import catalogues, mutants
 from tools.pages.bindings import Binding, scan
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from sphinx.environment import BuildEnvironment
 
 logger = logging.getLogger(__name__)
+_ = get_translation(catalogues.FRAME)
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # MyST's label for a bare align
 
 
@@ -219,8 +221,8 @@ class ShowChecks(SphinxPostTransform):
 
     def _mark(self, label: str, index: str) -> nodes.Element:
         uri = self.app.builder.get_relative_uri(self.env.docname, index) + f"#check-{label}"
-        link = nodes.reference("", "✓ checked", refuri=uri, internal=True)
-        link += nodes.inline("", f" by a test: {label}", classes=["visually-hidden"])
+        link = nodes.reference("", _("✓ checked"), refuri=uri, internal=True)
+        link += nodes.inline("", _(" by a test: ") + label, classes=["visually-hidden"])
         return nodes.paragraph("", "", link, classes=["equation-check"])
 
     def _index(self, chapter: str) -> list[nodes.Node]:

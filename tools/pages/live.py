@@ -9,7 +9,6 @@ scripts and not JSON or modules, because a page opened as a file may not read ot
 
 from __future__ import annotations
 
-import hashlib
 import html
 import json
 import re
@@ -21,7 +20,10 @@ from docutils import nodes
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
+from tools import catalogues, words
 from tools.execution import find_jobs
+from tools.pages import editions
+from tools.words import short_checksum
 from vaebook._files import write_atomically
 from vaebook.interactive.figure import SHARED, STYLE, source
 
@@ -61,9 +63,15 @@ def outputs(executed: Path) -> Iterator[str]:
                 yield "".join(output.get("data", {}).get("text/html", []))
 
 
-def short_checksum(text: str) -> str:
-    """Return a name for a text that changes with it."""
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+def script(app: Sphinx, name: str) -> str:
+    """Return a script of the live figures, in the language of the edition."""
+    text = source(name)
+    if not editions.is_chinese(app) or name.startswith("vendor/"):
+        return text
+    catalogue = f"figures/{name.removesuffix('.js')}"
+    for problem in catalogues.problems(catalogue, words.in_script(text)):
+        logger.warning(f"{problem}. Run `make messages`", location=catalogue)
+    return words.translate_script(text, catalogues.translations(catalogue))
 
 
 def read_stills() -> dict[str, dict[str, Any]]:
@@ -84,15 +92,15 @@ def complete_figures(
     def write(kind: str, text: str) -> str:
         """Write a script beside the pages, once, and return its address as seen from this one."""
         address = f"_static/live/{kind}-{short_checksum(text)}.js"
-        file = Path(app.outdir, address)
+        file = editions.shared_folder(app) / address
         if not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(file, text.encode())
         return str(context["pathto"](address, 1))
 
-    shared = write("shared", "\n".join(map(source, SHARED)))
+    shared = write("shared", "\n".join(script(app, name) for name in SHARED))
     modules = "".join(
-        f'<script type="text/plain" id="esm-{name}">{source(f"{name}.js")}</script>'
+        f'<script type="text/plain" id="esm-{name}">{script(app, f"{name}.js")}</script>'
         for name in names
     )
     stills = read_stills()
@@ -100,7 +108,7 @@ def complete_figures(
     pieces = FIGURE.split(body)  # what stands before the first, a name, what follows, a name, ...
     for at in range(1, len(pieces), 2):
         start = f'<div class="vaebook-static" data-figure="{pieces[at]}" data-shared="{shared}"'
-        still = _still(pieces[at], stills.get(pieces[at]), context["pathto"])
+        still = _still(app, pieces[at], stills.get(pieces[at]), context["pathto"])
         pieces[at + 1] = SLOT_END.sub(rf"\1{still}\2", pieces[at + 1], count=1)
         pieces[at] = start
     context["body"] = f"<style>{source(STYLE)}</style>{''.join(pieces)}{modules}"
@@ -112,10 +120,13 @@ def _own_script(state: str, write: Callable[[str, str], str]) -> str:
     return f'<script type="application/json" data-key="{key}" data-source="{place}"></script>'
 
 
-def _still(name: str, still: dict[str, Any] | None, pathto: Callable[..., str]) -> str:
+def _still(app: Sphinx, name: str, still: dict[str, Any] | None, pathto: Callable[..., str]) -> str:
     if still is None:
         return ""
-    alt, address = html.escape(still["alt"]), pathto(f"_static/stills/{name}.webp", 1)
+    text = still["alt"]
+    if editions.is_chinese(app):
+        text = words.translate_text(text, catalogues.translations(f"figures/{name}"))
+    alt, address = html.escape(text), pathto(f"_static/stills/{name}.webp", 1)
     size = f'width="{still["width"]}" height="{still["height"]}"'
     return f'<noscript><img src="{address}" {size} alt="{alt}"></noscript>'
 

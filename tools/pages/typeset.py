@@ -21,13 +21,17 @@ from typing import TYPE_CHECKING, Any
 
 import quickjs
 from docutils import nodes
+from sphinx.locale import get_translation
 from sphinx.util import logging
 from sphinx.util.math import get_node_equation_number
+
+from tools import catalogues
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
 logger = logging.getLogger(__name__)
+_ = get_translation(catalogues.FRAME)
 SCRIPT = Path(__file__).parent / "katex" / "katex.min.js"
 SET = """
 function set(latex, displayMode) {
@@ -39,7 +43,9 @@ function set(latex, displayMode) {
 }"""
 # A formula that waits to be set, with what must not be parted from it by the end of a line.
 FORMULA = re.compile(
-    r'([(\[“‘]?)<span class="math">\\([(\[])(.*?)\\[)\]]</span>([,.;:!?)\]’”]*)', re.DOTALL
+    r'([(\[“‘（《]?)<span class="math">\\([(\[])(.*?)\\[)\]]</span>'
+    r"([,.;:!?)\]’”，。；：！？、）》]*)",
+    re.DOTALL,
 )
 # KaTeX sets only the first hyphen of an operator's name as one, the others as minus signs.
 OPERATOR = re.compile(r"(?<=\\operatorname\{)[^{}]*(?=\})")
@@ -113,7 +119,7 @@ def visit_math_block(translator: Any, node: nodes.math_block) -> None:
     body.append(translator.starttag(node, "div", CLASS="math notranslate nohighlight"))
     if node["number"]:
         body.append(f'<span class="eqno">({get_node_equation_number(translator, node)})')
-        translator.add_permalink_ref(node, "Link to this equation")
+        translator.add_permalink_ref(node, _("Link to this equation"))
         body.append("</span>")
     body.append(_waiting(translator, node, *"[]") + "</div>\n")
     raise nodes.SkipNode

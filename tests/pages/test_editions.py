@@ -1,0 +1,95 @@
+"""Both editions: the switch between them, Chinese pages without English words, Chinese search."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from .conftest import HTML, SETTLED, chinese_pages
+
+every_page = pytest.mark.parametrize("path", chinese_pages() or ["zh/book/index.html"])
+# Names and notation that stay as they are; printed output and code are English in both editions.
+KEPT = {
+    *("elbo", "kl", "vae", "mnist", "log", "nats", "python", "reparameterised", "theta", "logit"),
+}
+WORDS = """() => [...document.querySelectorAll(".vaebook-live")].flatMap((figure) => {
+  const texts = document.createTreeWalker(figure, NodeFilter.SHOW_TEXT), found = [];
+  while (texts.nextNode()) found.push(texts.currentNode.data);
+  for (const one of figure.querySelectorAll("[aria-label], [aria-valuetext]"))
+    found.push(one.getAttribute("aria-label") ?? "", one.getAttribute("aria-valuetext") ?? "");
+  return found;
+})"""
+
+
+@every_page
+def test_live_figures_speak_chinese(reader: Page, bases: dict[str, str], path: str) -> None:
+    """No English word is left in a figure: in its labels, controls, numbers and descriptions."""
+    reader.goto(bases["http"] + path)
+    reader.evaluate(SETTLED)
+    said = " ".join(reader.evaluate(WORDS))
+    assert [word for word in re.findall(r"[a-z]{4,}", said) if word not in KEPT] == []
+
+
+@every_page
+def test_pictures_are_those_of_the_english_page(built_book: Path, path: str) -> None:
+    """The Chinese pages bring no script, style or picture that the English ones have."""
+    own = {file.suffix for file in (built_book / "zh").rglob("*") if file.is_file()}
+    assert own <= {".html", ".js", ".inv", ".json", ".ipynb", ".md", ".buildinfo", ""}
+    text = (built_book / path).read_text(encoding="utf-8")
+    assert 'hreflang="en"' in text
+
+
+@pytest.mark.parametrize("start", ["book/latent_variables/vae_objective.html"])
+def test_the_switch_leads_to_the_same_section(
+    reader: Page, bases: dict[str, str], start: str
+) -> None:
+    """From the section in view to the same one in Chinese, and back."""
+    reader.goto(f"{bases['http']}{start}#jensen-s-inequality")
+    reader.evaluate(SETTLED)
+    reader.evaluate("document.getElementById('jensen-s-inequality').scrollIntoView()")
+    reader.get_by_role("link", name="中文").click()
+    expect(reader).to_have_url(f"{bases['http']}zh/{start}#jensen-s-inequality")
+    expect(reader.locator("#jensen-s-inequality h2")).to_contain_text("不等式")
+    reader.evaluate("scrollTo(0, document.getElementById('jensen-s-inequality').offsetTop + 99)")
+    reader.get_by_role("link", name="English").click()
+    expect(reader).to_have_url(re.compile(rf"/{re.escape(start)}#"))
+
+
+@every_page
+def test_each_page_names_its_other_edition(built_book: Path, path: str) -> None:
+    """Both say where the other is, to readers and to search engines; sections have equal names."""
+    chinese = (HTML / path).read_text(encoding="utf-8")
+    english = (HTML / path.removeprefix("zh/")).read_text(encoding="utf-8")
+    for page in (chinese, english):
+        for language in ("en", "zh-CN", "x-default"):
+            assert f'<link rel="alternate" hreflang="{language}" href="https://' in page
+        assert 'class="btn btn-sm vb-language"' in page
+    sections = re.compile(r'<section [^>]*id="([^"]+)"')
+    assert sections.findall(chinese) == sections.findall(english)
+
+
+@pytest.mark.parametrize(
+    ("asked", "wanted"),
+    [
+        ("证据下界", "latent_variables/vae_objective"),
+        ("重参数化", "latent_variables/vae_objective"),
+        ("詹森不等式", "latent_variables/vae_objective"),
+        ("得分函数", "latent_variables/vae_objective"),
+        ("ELBO", "latent_variables/vae_objective"),
+        ("后验坍缩", "appendices/glossary"),
+        ("潜在变量", "latent_variables/vae_objective"),
+    ],
+)
+def test_chinese_words_are_found(
+    reader: Page, bases: dict[str, str], asked: str, wanted: str
+) -> None:
+    """A word is found in the middle of a sentence, also when the page is opened as a file."""
+    reader.goto(bases["file"] + "zh/search.html")
+    found = reader.evaluate(
+        "asked => Search._performSearch(...Search._parseQuery(asked)).reverse().map(r => r[0])",
+        asked,
+    )
+    assert f"book/{wanted}" in found[:4]
