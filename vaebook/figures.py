@@ -551,7 +551,7 @@ def density_maps(
     for axes in grid.flat[len(panels) :]:
         axes.set_axis_off()
     for axes, (title, (density, points)) in zip(grid.flat, panels.items(), strict=False):
-        _shade(axes, density, extent, points, n)
+        _shade(axes, density, extent, points, n, dot=4 / n_columns)
         axes.set_title(title, fontsize=10)
     for axes in grid[-1]:
         axes.set_xlabel("$z_1$")
@@ -561,7 +561,12 @@ def density_maps(
 
 
 def _shade(
-    axes: Axes, model: TractableDensity, extent: float, points: Tensor | None, n: int
+    axes: Axes,
+    model: TractableDensity,
+    extent: float,
+    points: Tensor | None,
+    n: int,
+    dot: float = 3.0,
 ) -> None:
     ticks = (torch.arange(n) + 0.5) * (2 * extent / n) - extent
     x2, x1 = torch.meshgrid(ticks, ticks, indexing="ij")
@@ -572,7 +577,7 @@ def _shade(
     square = (-extent, extent, -extent, extent)
     axes.imshow(log_p.exp().numpy(), origin="lower", extent=square, cmap=blues, vmin=0)
     if points is not None:
-        look: dict[str, Any] = {"s": 3, "color": PALETTE["vermilion"], "linewidths": 0}
+        look: dict[str, Any] = {"s": dot, "color": PALETTE["vermilion"], "linewidths": 0}
         axes.scatter(*points.detach().cpu().numpy().T, rasterized=True, **look)
     axes.set(xlim=square[:2], ylim=square[:2])
     axes.grid(False)

@@ -184,7 +184,7 @@ class FlowVAE(DrawnVAE):
         features = self.trunk(x).to(x.dtype)
         mean, log_var = self.encoder(features)
         start = mean + torch.exp(0.5 * log_var) * noise
-        z, log_det = self.flow(start, features)
+        z, log_det = self.flow(start, features.expand(*start.shape[:-1], -1))
         log_q = log_normal(start, mean, log_var) - log_det
         return Draw((z,), (log_q - self.prior.log_prob(z),))
 

@@ -360,7 +360,9 @@ class HierarchicalVAE(DrawnVAE):
         likelihood: Likelihood,
         prior: LayeredPrior,
     ) -> None:
-        super().__init__(encoder, decoder, likelihood, prior)  # type: ignore[arg-type]
+        nn.Module.__init__(self)  # a VAE's own wants a prior whose density is known
+        self.encoder, self.decoder, self.prior = encoder, decoder, prior
+        self.likelihood = likelihood
         self.n_noise = sum(prior.layers)
 
     def draw(
