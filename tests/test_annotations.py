@@ -8,12 +8,13 @@ from jaxtyping import install_import_hook
 
 with install_import_hook("vaebook", "beartype.beartype"):
     import vaebook.autoregressive, vaebook.data, vaebook.estimators, vaebook.gaussian
-    import vaebook.training, vaebook.vae
+    import vaebook.flows, vaebook.hierarchy, vaebook.training, vaebook.vae
 
 import tempfile
 
 import torch
-from vaebook import autoregressive, estimators, gaussian, likelihoods, priors, training, vae
+from vaebook import autoregressive, estimators, flows, gaussian, hierarchy, likelihoods, priors
+from vaebook import training, vae
 
 def run(name, call, *arguments, **options):
     try:
@@ -88,6 +89,27 @@ for model in models:
     with tempfile.TemporaryDirectory() as folder:
         model.save_weights(folder + "/weights")
         run("load_weights", model.load_weights, folder + "/weights")
+kinds = ("bottom-up", "top-down", "ladder")
+layered = [hierarchy.hierarchical_vae(784, (2, 3), (5, 4), kind) for kind in kinds]
+for model in [*layered, flows.flow_vae(784, 2, 5, 2, (4,))]:
+    noise = torch.randn(3, 4, model.n_noise, generator=g)
+    run("draw", model.draw, x, noise)
+    run("draw", model.draw, x, noise[0])
+    run("layer_terms", model.layer_terms, x, g, 3)
+    run("elbo_terms", model.elbo_terms, x, g, 3)
+    run("log_weights", model.log_weights, binary, 3, g)
+    run("log_prob_estimate", model.log_prob_estimate, binary, 60, g)
+    run("activity", model.activity, x, g)
+    run("active_units", model.active_units, x)
+    run("reconstruct", model.reconstruct, x, g)
+    run("interpolate", model.interpolate, x, x, 3)
+    run("sample", model.sample, 3, g)
+flow = flows.AutoregressiveFlow(2, 2)
+run("inverse", flow.inverse, run("forward", flow.forward, z)[0])
+run("log_prob", flow.log_prob, z.expand(3, 4, 2))
+run("linear_posterior", hierarchy.linear_posterior, z[:, 0], 1.0, 1.0)
+run("mean_field_gap", hierarchy.mean_field_gap, eye)
+run("precision_weighted", hierarchy.precision_weighted, z, z, z.expand(3, 4, 2), z.expand(3, 4, 2))
 run("set_output_bias", vae.set_output_bias, models[0], x.mean(0))
 run("iwae_objective", vae.iwae_objective(2), models[0], binary, g)
 run("reparameterize", gaussian.reparameterize, z, z, g)

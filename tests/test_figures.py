@@ -67,6 +67,12 @@ DRAWINGS = {
     "density_map": lambda: figures.density_map(
         data.toy_density("banana"), 6, points=torch.tensor(IMAGES[:, :2]), n=60
     ),
+    "density_maps": lambda: figures.density_maps(
+        {name: (data.toy_density(name), torch.tensor(IMAGES[:, :2])) for name in ("banana", "ring")}
+        | {"one more": (data.toy_density("banana"), torch.tensor(IMAGES[:, :2]))},
+        6,
+        n=60,
+    ),
     "jensen_gap": lambda: diagrams.jensen_gap(1.0, 9.0),
     "vae_overview": diagrams.vae_overview,
     "reparameterised_graph": diagrams.reparameterised_graph,
@@ -374,6 +380,18 @@ def test_bars_on_an_axis_that_is_cut_off_are_dots():
     dots = [line for line in axes.lines if line.get_marker() == "o"]
     assert [(dot.get_xdata()[0], dot.get_ydata()[0]) for dot in dots] == [(86.76, 0), (84.78, 1)]
     np.testing.assert_allclose(axes.collections[0].get_segments(), [[[84.28, 1], [85.28, 1]]])
+
+
+def test_density_maps_show_each_density_with_its_points():
+    toys = {name: data.toy_density(name) for name in ("banana", "ring")}
+    points = {"banana": torch.zeros(3, 2), "ring": torch.ones(4, 2)}
+    figure = figures.density_maps({k: (toys[k], points[k]) for k in toys}, 6.0, n=60)
+    for axes, name in zip(figure.axes, toys, strict=True):
+        assert axes.get_title() == name
+        place = torch.tensor([[-6 + 12 * 12.5 / 60, -6 + 12 * 40.5 / 60]])
+        expected = toys[name].log_prob(place).exp().item()
+        assert axes.images[0].get_array()[40, 12] == pytest.approx(expected, rel=1e-4)
+        np.testing.assert_allclose(axes.collections[0].get_offsets(), points[name].numpy())
 
 
 def test_density_map_is_the_density():

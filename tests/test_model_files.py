@@ -11,6 +11,8 @@ from torch import nn
 
 from tests.common import seeded
 from vaebook._files import write_atomically
+from vaebook.flows import flow_vae
+from vaebook.hierarchy import hierarchical_vae
 from vaebook.likelihoods import (
     CausalBernoulli,
     ContinuousBernoulli,
@@ -45,6 +47,10 @@ MODELS = {
     "bfloat16": lambda: mlp_vae(12, 3).to(torch.bfloat16),
     "channels last": lambda: conv_vae(3, 4, None, (3, 2, 2)).to(memory_format=torch.channels_last),
     "own layers": assembled,
+    "bottom-up": lambda: hierarchical_vae(12, (3, 2), (4, 3), "bottom-up"),
+    "top-down": lambda: hierarchical_vae(12, (3, 2), (4, 3), "top-down"),
+    "ladder": lambda: hierarchical_vae(12, (3, 2), (4, 3), "ladder"),
+    "flow": lambda: flow_vae(12, 3, 4, 2, (5,)),
 }
 
 

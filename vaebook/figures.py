@@ -512,19 +512,72 @@ def density_map(
     Figure
         Clear is density zero, full blue the highest value in the square.
     """
+    figure = Figure(figsize=(0.7 * WIDTH, 0.7 * WIDTH))
+    axes = figure.subplots()
+    _shade(axes, model, extent, points, n)
+    axes.set(xlabel="$x_1$", ylabel="$x_2$")
+    return figure
+
+
+@in_style
+def density_maps(
+    panels: Mapping[str, tuple[TractableDensity, Tensor]],
+    extent: float,
+    *,
+    n_columns: int = 2,
+    n: int = 200,
+) -> Figure:
+    """Draw densities of codes as :func:`density_map` does, side by side, each with its points.
+
+    Parameters
+    ----------
+    panels : title -> (density, points)
+        A density of rows (z₁, z₂), and points of shape (m, 2).
+    extent
+        Half the side of each square.
+    n_columns
+        Panels in a row.
+    n
+        Cells on each axis.
+
+    Returns
+    -------
+    Figure
+    """
+    n_rows = -(-len(panels) // n_columns)
+    side = 0.9 * WIDTH / n_columns
+    figure = Figure(figsize=(0.9 * WIDTH, side * n_rows))
+    grid = figure.subplots(n_rows, n_columns, squeeze=False, sharex=True, sharey=True)
+    for axes in grid.flat[len(panels) :]:
+        axes.set_axis_off()
+    for axes, (title, (density, points)) in zip(grid.flat, panels.items(), strict=False):
+        _shade(axes, density, extent, points, n, dot=4 / n_columns)
+        axes.set_title(title, fontsize=10)
+    for axes in grid[-1]:
+        axes.set_xlabel("$z_1$")
+    for axes in grid[:, 0]:
+        axes.set_ylabel("$z_2$")
+    return figure
+
+
+def _shade(
+    axes: Axes,
+    model: TractableDensity,
+    extent: float,
+    points: Tensor | None,
+    n: int,
+    dot: float = 3.0,
+) -> None:
     ticks = (torch.arange(n) + 0.5) * (2 * extent / n) - extent
     x2, x1 = torch.meshgrid(ticks, ticks, indexing="ij")
     with torch.no_grad():
         log_p = model.log_prob(torch.stack([x1.ravel(), x2.ravel()], 1)).reshape(n, n)
-    figure = Figure(figsize=(0.7 * WIDTH, 0.7 * WIDTH))
-    axes = figure.subplots()
     blue = to_rgb(PALETTE["blue"])
     blues = LinearSegmentedColormap.from_list("clear-blue", [(*blue, 0.0), (*blue, 1.0)])
     square = (-extent, extent, -extent, extent)
     axes.imshow(log_p.exp().numpy(), origin="lower", extent=square, cmap=blues, vmin=0)
     if points is not None:
-        look: dict[str, Any] = {"s": 3, "color": PALETTE["vermilion"], "linewidths": 0}
+        look: dict[str, Any] = {"s": dot, "color": PALETTE["vermilion"], "linewidths": 0}
         axes.scatter(*points.detach().cpu().numpy().T, rasterized=True, **look)
-    axes.set(xlabel="$x_1$", ylabel="$x_2$", xlim=square[:2], ylim=square[:2])
+    axes.set(xlim=square[:2], ylim=square[:2])
     axes.grid(False)
-    return figure

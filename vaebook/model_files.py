@@ -24,6 +24,8 @@ from torch import Tensor, nn
 
 from vaebook._checks import fail
 from vaebook._files import write_atomically
+from vaebook.flows import AutoregressiveFlow, FlowVAE
+from vaebook.hierarchy import BottomUp, HierarchicalVAE, Ladder, LayeredPrior, TopDown
 from vaebook.likelihoods import (
     Bernoulli,
     CausalBernoulli,
@@ -39,7 +41,13 @@ from vaebook.vae import VAE, Encoder
 # version that names something else is refused.
 PARTS: dict[type, tuple[str, ...]] = {
     VAE: ("encoder", "decoder", "likelihood", "prior"),
+    HierarchicalVAE: ("encoder", "decoder", "likelihood", "prior"),
+    FlowVAE: ("trunk", "encoder", "flow", "decoder", "likelihood", "prior"),
     Encoder: ("network",),
+    BottomUp: ("lower", "upper"),
+    TopDown: ("trunk", "upper", "lower"),
+    Ladder: ("trunk", "upper", "lower"),
+    AutoregressiveFlow: ("n_latents", "n_steps", "hidden", "n_context"),
     Bernoulli: (),
     Gaussian: ("std",),
     ContinuousBernoulli: (),
@@ -47,6 +55,7 @@ PARTS: dict[type, tuple[str, ...]] = {
     DiscretizedLogistic: ("n_components", "n_levels"),
     StandardNormal: ("n_latents",),
     MixturePrior: ("n_latents", "n_components"),
+    LayeredPrior: ("layers", "below"),
     ResidualBlock: ("width",),
     nn.Linear: ("in_features", "out_features", "bias"),
     nn.LayerNorm: ("normalized_shape",),
@@ -85,7 +94,7 @@ def save_model(model: VAE, path: str | os.PathLike[str]) -> None:
     OSError
         If `path` cannot be written.
     """
-    if type(model) is not VAE:
+    if not (isinstance(model, VAE) and type(model) in PARTS):
         fail("model", "a vaebook.vae.VAE", type(model).__name__)
     configuration = _describe(model, "model")
     if repr(_build(configuration)) != repr(model):  # an option that PARTS leaves out
