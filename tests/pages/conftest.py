@@ -225,11 +225,13 @@ class Tab:
             page.evaluate(MEASURE_EACH_LOOK_ONCE)
             result = page.evaluate(f"() => axe.run(document, {AXE_OPTIONS[self.scheme]})")
             looks[name] = overflow, unreachable, [_describe(v) for v in result["violations"]]
-        page.set_viewport_size({"width": WIDTHS["desktop"], "height": 900})
-        page.evaluate(SETTLED)
-        figures = [_fault_of(f) for f in page.locator(".vaebook-static").all()]
+        figures = page.locator(".vaebook-static").all()
+        if figures:
+            page.set_viewport_size({"width": WIDTHS["desktop"], "height": 900})
+            page.evaluate(SETTLED)
+        faults = [_fault_of(figure) for figure in figures]
         noted = self.external, self.missing, self.errors
-        return {name: Visit(*noted, *look, figures) for name, look in looks.items()}
+        return {name: Visit(*noted, *look, faults) for name, look in looks.items()}
 
 
 def _fault_of(figure: Locator) -> str:
