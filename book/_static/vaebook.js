@@ -47,18 +47,24 @@
   new MutationObserver(() => document.dispatchEvent(new CustomEvent("vaebook:theme"))).observe(
     document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });
 
-  // The same section in the other language, or the same question on the page of the search.
+  // The same section in the other language, or the same question on the page of the search. A
+  // browser scrolls when it moves the focus to the link, which is not the reader's scrolling.
   const language = document.querySelector(".vb-language");
   const sections = [...document.querySelectorAll("article section[id]")];
-  const place = () => {
+  let place = location.hash;
+  const notePlace = () => {
+    if (document.activeElement === language) return;
     const before = sections.filter((one) => one.getBoundingClientRect().top < innerHeight / 3);
-    return scrollY > 0 && before.length ? `#${before.at(-1).id}` : location.hash;
+    place = scrollY > 0 && before.length ? `#${before.at(-1).id}` : "";
   };
-  for (const event of ["pointerdown", "focus", "click"])
-    language?.addEventListener(event, () => {
-      const [page] = language.getAttribute("href").split(/[?#]/);
-      language.setAttribute("href", page + location.search + place());
-    });
+  if (language) {
+    window.addEventListener("scrollend", notePlace);
+    for (const event of ["pointerdown", "focus", "click"])
+      language.addEventListener(event, () => {
+        const [page] = language.getAttribute("href").split(/[?#]/);
+        language.setAttribute("href", page + location.search + place);
+      });
+  }
 
   // On paper nothing can be opened: open everything first, and close it again afterwards.
   let opened = [];

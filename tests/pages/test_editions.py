@@ -10,14 +10,15 @@ from playwright.sync_api import Page, expect
 
 from .conftest import HTML, SETTLED, chinese_pages
 
-every_page = pytest.mark.parametrize("path", chinese_pages() or ["zh/book/index.html"])
+every_page = pytest.mark.parametrize("chinese_page", chinese_pages() or ["zh/book/index.html"])
 # Names and notation that stay as they are; printed output and code are English in both editions.
 KEPT = {
     *("elbo", "kl", "vae", "mnist", "log", "nats", "python", "reparameterised", "theta", "logit"),
 }
 WORDS = """() => [...document.querySelectorAll(".vaebook-live")].flatMap((figure) => {
   const texts = document.createTreeWalker(figure, NodeFilter.SHOW_TEXT), found = [];
-  while (texts.nextNode()) found.push(texts.currentNode.data);
+  while (texts.nextNode())
+    if (texts.currentNode.parentElement.localName !== "style") found.push(texts.currentNode.data);
   for (const one of figure.querySelectorAll("[aria-label], [aria-valuetext]"))
     found.push(one.getAttribute("aria-label") ?? "", one.getAttribute("aria-valuetext") ?? "");
   return found;
@@ -25,20 +26,20 @@ WORDS = """() => [...document.querySelectorAll(".vaebook-live")].flatMap((figure
 
 
 @every_page
-def test_live_figures_speak_chinese(reader: Page, bases: dict[str, str], path: str) -> None:
+def test_live_figures_speak_chinese(reader: Page, bases: dict[str, str], chinese_page: str) -> None:
     """No English word is left in a figure: in its labels, controls, numbers and descriptions."""
-    reader.goto(bases["http"] + path)
+    reader.goto(bases["http"] + chinese_page)
     reader.evaluate(SETTLED)
     said = " ".join(reader.evaluate(WORDS))
     assert [word for word in re.findall(r"[a-z]{4,}", said) if word not in KEPT] == []
 
 
 @every_page
-def test_pictures_are_those_of_the_english_page(built_book: Path, path: str) -> None:
+def test_pictures_are_those_of_the_english_page(built_book: Path, chinese_page: str) -> None:
     """The Chinese pages bring no script, style or picture that the English ones have."""
     own = {file.suffix for file in (built_book / "zh").rglob("*") if file.is_file()}
     assert own <= {".html", ".js", ".inv", ".json", ".ipynb", ".md", ".buildinfo", ""}
-    text = (built_book / path).read_text(encoding="utf-8")
+    text = (built_book / chinese_page).read_text(encoding="utf-8")
     assert 'hreflang="en"' in text
 
 
@@ -47,22 +48,38 @@ def test_the_switch_leads_to_the_same_section(
     reader: Page, bases: dict[str, str], start: str
 ) -> None:
     """From the section in view to the same one in Chinese, and back."""
-    reader.goto(f"{bases['http']}{start}#jensen-s-inequality")
+    reader.goto(f"{bases['http']}{start}#jensens-inequality")
     reader.evaluate(SETTLED)
-    reader.evaluate("document.getElementById('jensen-s-inequality').scrollIntoView()")
-    reader.get_by_role("link", name="中文").click()
-    expect(reader).to_have_url(f"{bases['http']}zh/{start}#jensen-s-inequality")
-    expect(reader.locator("#jensen-s-inequality h2")).to_contain_text("不等式")
-    reader.evaluate("scrollTo(0, document.getElementById('jensen-s-inequality').offsetTop + 99)")
-    reader.get_by_role("link", name="English").click()
-    expect(reader).to_have_url(re.compile(rf"/{re.escape(start)}#"))
+    _look_at(reader, "jensens-inequality")
+    _press(reader, "中文")
+    expect(reader).to_have_url(f"{bases['http']}zh/{start}#jensens-inequality")
+    expect(reader.locator("#jensens-inequality h2")).to_contain_text("不等式")
+    _look_at(reader, "summary")
+    _press(reader, "English")
+    expect(reader).to_have_url(f"{bases['http']}{start}#summary")
+
+
+def _look_at(page: Page, section: str) -> None:
+    page.evaluate(SETTLED)
+    page.evaluate(
+        """section => new Promise((resume) => {
+          addEventListener("scrollend", () => setTimeout(resume), { once: true });
+          document.getElementById(section).scrollIntoView({ behavior: "instant" });
+        })""",
+        section,
+    )
+
+
+def _press(page: Page, name: str) -> None:
+    page.get_by_role("link", name=name, exact=True).focus()
+    page.keyboard.press("Enter")
 
 
 @every_page
-def test_each_page_names_its_other_edition(built_book: Path, path: str) -> None:
+def test_each_page_names_its_other_edition(built_book: Path, chinese_page: str) -> None:
     """Both say where the other is, to readers and to search engines; sections have equal names."""
-    chinese = (HTML / path).read_text(encoding="utf-8")
-    english = (HTML / path.removeprefix("zh/")).read_text(encoding="utf-8")
+    chinese = (HTML / chinese_page).read_text(encoding="utf-8")
+    english = (HTML / chinese_page.removeprefix("zh/")).read_text(encoding="utf-8")
     for page in (chinese, english):
         for language in ("en", "zh-CN", "x-default"):
             assert f'<link rel="alternate" hreflang="{language}" href="https://' in page

@@ -257,6 +257,9 @@ def finish(app: Sphinx, exception: Exception | None) -> None:
     top = Path(app.outdir)
     static = top / "_static"
     for file in top.rglob("*.html"):
+        if not has_page(app, file.relative_to(top).with_suffix("").as_posix()):
+            file.unlink()  # its catalogue was taken away
+            continue
         share(file, file.relative_to(top), is_page=True)
     for file in (static / "tippy").rglob("*.js"):
         share(file, file.relative_to(static / "tippy"))
