@@ -8,6 +8,7 @@ from sklearn.neighbors import KernelDensity
 
 from vaebook import kde
 from vaebook.autoregressive import MADE, PixelRNN
+from vaebook.conditional import conditional_mlp_vae
 from vaebook.diffusion import Diffusion, NoiseMLP, linear_schedule
 from vaebook.gan import mlp_gan
 from vaebook.gaussian import FullGaussian, LinearGaussian
@@ -46,6 +47,7 @@ gaussian = FullGaussian(torch.zeros(3), torch.eye(3) + 0.5)
 masked, recurrent = MADE(3, (4,)), PixelRNN(3, 1, 2, ())
 adversarial = mlp_gan(3, 2, hidden=(4,))
 bounded = mlp_vae(3, 1, hidden=(2,))
+conditional = conditional_mlp_vae(2, 3, 1, hidden=(2,)).given(torch.eye(2)[:1])
 denoiser = Diffusion(NoiseMLP(3, 4, 1), linear_schedule(25), 3)
 points = np.random.default_rng(0).normal(size=(50, 3))
 kernels = from_estimator(KernelDensity(bandwidth=0.5).fit(points))
@@ -71,6 +73,7 @@ sequences = sequence_density(GaussianHMM(2, random_state=0).fit(points[:, :1]), 
         (masked, "explicit, tractable", {Sampler, TractableDensity}),
         (recurrent, "explicit, tractable", {Sampler, TractableDensity}),
         (bounded, "explicit, intractable", {Sampler, BoundedDensity}),
+        (conditional, "explicit, intractable", {Sampler, BoundedDensity}),
         (denoiser, "explicit, intractable", {Sampler, BoundedDensity}),
         (adversarial, "implicit", {Sampler}),
         (Gan(), "implicit", {Sampler}),
@@ -88,7 +91,7 @@ def test_classification(model, branch, protocols):
 
 @pytest.mark.parametrize(
     "model",
-    [tractable, gaussian, masked, recurrent, bounded, denoiser, *classical, sequences, adversarial],
+    [tractable, gaussian, masked, recurrent, bounded, conditional, denoiser, *classical, sequences, adversarial],
 )
 def test_laws_of_a_sampler(model):
     state = torch.get_rng_state()
@@ -102,7 +105,7 @@ def test_laws_of_a_sampler(model):
 
 
 @pytest.mark.parametrize(
-    "model", [tractable, gaussian, masked, recurrent, bounded, denoiser, *classical, sequences]
+    "model", [tractable, gaussian, masked, recurrent, bounded, conditional, denoiser, *classical, sequences]
 )
 def test_laws_of_a_density(model):
     x = model.sample(5, torch.Generator().manual_seed(0))

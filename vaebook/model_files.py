@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from vaebook._checks import fail
 from vaebook._files import write_atomically
+from vaebook.conditional import ConditionalVAE, SemiSupervisedVAE
 from vaebook.likelihoods import (
     Bernoulli,
     CausalBernoulli,
@@ -39,6 +40,10 @@ from vaebook.vae import VAE, Encoder
 # version that names something else is refused.
 PARTS: dict[type, tuple[str, ...]] = {
     VAE: ("encoder", "decoder", "likelihood", "prior"),
+    ConditionalVAE: ("encoder", "decoder", "likelihood", "prior", "n_condition"),
+    SemiSupervisedVAE: (
+        *("classifier", "encoder", "decoder", "likelihood", "prior", "n_condition"),
+    ),
     Encoder: ("network",),
     Bernoulli: (),
     Gaussian: ("std",),
@@ -62,10 +67,11 @@ PARTS: dict[type, tuple[str, ...]] = {
     nn.Tanh: (),
     nn.Dropout: ("p",),
 }
+MODELS = (VAE, ConditionalVAE, SemiSupervisedVAE)  # what a file can hold
 NAMES = {part.__name__: part for part in PARTS}
 
 
-def save_model(model: VAE, path: str | os.PathLike[str]) -> None:
+def save_model(model: VAE | ConditionalVAE, path: str | os.PathLike[str]) -> None:
     """Write a VAE to a file that :func:`load_model` reads.
 
     The file is written whole or not at all; one that was there before is replaced.
@@ -85,8 +91,8 @@ def save_model(model: VAE, path: str | os.PathLike[str]) -> None:
     OSError
         If `path` cannot be written.
     """
-    if type(model) is not VAE:
-        fail("model", "a vaebook.vae.VAE", type(model).__name__)
+    if type(model) not in MODELS:
+        fail("model", "a vaebook.vae.VAE or a conditional one", type(model).__name__)
     configuration = _describe(model, "model")
     if repr(_build(configuration)) != repr(model):  # an option that PARTS leaves out
         fail("model", "layers whose options model_files.PARTS lists, all else as usual", model)
@@ -100,7 +106,7 @@ def save_model(model: VAE, path: str | os.PathLike[str]) -> None:
     write_atomically(Path(path).expanduser(), safetensors.torch.save(weights, header))
 
 
-def load_model(path: str | os.PathLike[str]) -> VAE:
+def load_model(path: str | os.PathLike[str]) -> Any:
     """Read a model that :func:`save_model` wrote.
 
     Parameters
@@ -110,7 +116,7 @@ def load_model(path: str | os.PathLike[str]) -> VAE:
 
     Returns
     -------
-    VAE
+    VAE or ConditionalVAE
         The model, on the CPU, in the mode of evaluation.
 
     Raises
