@@ -65,7 +65,9 @@ def test_several_draws_keep_the_conditions_of_their_rows():
     noise = torch.randn(4, 5, 2, generator=seeded())
     mean, log_var = model.given(y).encode(x)
     each = [
-        model.likelihood.log_prob(x, model.decoder(torch.cat([y, mean + (log_var / 2).exp() * e], 1)))
+        model.likelihood.log_prob(
+            x, model.decoder(torch.cat([y, mean + (log_var / 2).exp() * e], 1))
+        )
         for e in noise
     ]
     torch.testing.assert_close(many.reconstruction, torch.stack(each).mean(0))
@@ -120,8 +122,17 @@ def test_it_trains_and_the_same_seed_gives_the_same_model(make):
     runs = []
     for _ in range(2):
         model = make()
-        history = fit(model, rows, objective, transform=dynamic_binarization, epochs=4, lr=1e-2,
-                      batch_size=30, seed=3, progress=False)
+        history = fit(
+            model,
+            rows,
+            objective,
+            transform=dynamic_binarization,
+            epochs=4,
+            lr=1e-2,
+            batch_size=30,
+            seed=3,
+            progress=False,
+        )
         runs.append(model.state_dict())
         assert history.array("train", "bound")[-1] > history.array("train", "bound")[0]
     for name, weights in runs[0].items():
@@ -149,8 +160,10 @@ def test_labelled_rows_become_zeros_and_a_one():
     [
         (lambda: conditional().given(torch.zeros(2, 4)), "y"),
         (lambda: conditional().split(torch.zeros(2, 3)), "rows: wanted more than 3 columns"),
-        (lambda: conditional().given(torch.zeros(2, 3)).encode(torch.zeros(3, 12)),
-         "x or z: wanted 2 rows, one for each condition, got 3"),
+        (
+            lambda: conditional().given(torch.zeros(2, 3)).encode(torch.zeros(3, 12)),
+            "x or z: wanted 2 rows, one for each condition, got 3",
+        ),
         (lambda: conditional().given(torch.zeros(2, 3)).encode(torch.zeros(2, 11)), "x: wanted"),
         (lambda: conditional_mlp_vae(-1), "n_condition: wanted an integer of at least 0"),
         (lambda: semi_supervised_mlp_vae(1), "n_condition: wanted an integer of at least 2"),
@@ -158,8 +171,14 @@ def test_labelled_rows_become_zeros_and_a_one():
         (lambda: semi_supervised().classify(torch.zeros(2, 5)), "x: wanted 12 columns"),
         (lambda: conditional().log_prob_estimate(some_rows(), 0), "k: wanted"),
         (lambda: labelled_rows(torch.zeros(2, 4), torch.zeros(2)), "pixels: wanted uint8"),
-        (lambda: labelled_rows(torch.zeros(2, 4).byte(), torch.zeros(3)), r"labels: wanted shape \(2,"),
-        (lambda: labelled_rows(torch.zeros(2, 4).byte(), torch.tensor([0, 10])), "labels: wanted -1 to 9"),
+        (
+            lambda: labelled_rows(torch.zeros(2, 4).byte(), torch.zeros(3)),
+            r"labels: wanted shape \(2,",
+        ),
+        (
+            lambda: labelled_rows(torch.zeros(2, 4).byte(), torch.tensor([0, 10])),
+            "labels: wanted -1 to 9",
+        ),
     ],
 )
 def test_refuses(call, message):

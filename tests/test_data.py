@@ -823,7 +823,7 @@ def test_sprites_are_every_combination_of_their_factors():
 
 
 def test_a_sprite_moves_grows_and_turns_as_its_factors_say():
-    images, factors, _ = data.sprites()
+    images, _, _ = data.sprites()
     images = images.view(3, 3, 8, 8, 8, 16, 16)
     place = torch.arange(16.0)
     ink = images.sum((-1, -2))

@@ -91,7 +91,18 @@ def test_classification(model, branch, protocols):
 
 @pytest.mark.parametrize(
     "model",
-    [tractable, gaussian, masked, recurrent, bounded, conditional, denoiser, *classical, sequences, adversarial],
+    [
+        tractable,
+        gaussian,
+        masked,
+        recurrent,
+        bounded,
+        conditional,
+        denoiser,
+        *classical,
+        sequences,
+        adversarial,
+    ],
 )
 def test_laws_of_a_sampler(model):
     state = torch.get_rng_state()
@@ -105,7 +116,8 @@ def test_laws_of_a_sampler(model):
 
 
 @pytest.mark.parametrize(
-    "model", [tractable, gaussian, masked, recurrent, bounded, conditional, denoiser, *classical, sequences]
+    "model",
+    [tractable, gaussian, masked, recurrent, bounded, conditional, denoiser, *classical, sequences],
 )
 def test_laws_of_a_density(model):
     x = model.sample(5, torch.Generator().manual_seed(0))

@@ -231,7 +231,9 @@ def labelled_rows(
         fail("pixels", "uint8 of shape (n, n_pixels)", f"{pixels.dtype} {tuple(pixels.shape)}")
     labels = torch.as_tensor(labels).to(torch.int64)
     if labels.shape != pixels.shape[:1]:
-        fail("labels", f"shape ({len(pixels)},), one for each image", f"shape {tuple(labels.shape)}")
+        fail(
+            "labels", f"shape ({len(pixels)},), one for each image", f"shape {tuple(labels.shape)}"
+        )
     if len(labels) and not -1 <= labels.min() <= labels.max() < n_classes:
         fail("labels", f"-1 to {n_classes - 1}", f"{labels.min()} to {labels.max()}")
     classes = torch.arange(n_classes, device=labels.device)

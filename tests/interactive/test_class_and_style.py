@@ -27,8 +27,12 @@ def example():
 def test_each_class_is_decoded_as_by_the_package(evaluate):
     model, figure = make_model(), example()
     z = [[0.0, 0.0], [1.5, -2.0]]
-    found = evaluate("class_and_style", "a[1].map((z) => m.images(a[0], 4, z).map((x) => [...x]))",
-                     figure.state["layers"], z)
+    found = evaluate(
+        "class_and_style",
+        "a[1].map((z) => m.images(a[0], 4, z).map((x) => [...x]))",
+        figure.state["layers"],
+        z,
+    )
     decoder = rounded(model.decoder, figure.state["layers"])
     for code, images in zip(z, found, strict=True):
         rows = torch.cat([torch.eye(4), torch.tensor(code).expand(4, -1)], 1).double()

@@ -24,7 +24,7 @@ const plane = {
       Plot.frame({ stroke: colour.rule }),
       Plot.text(codes, { x: "0", y: "1", text: labels.map(String), clip: true, fontSize: 12,
         fill: labels.map((label) => (label === chosen ? colour.vermilion : colour.slate)),
-        fillOpacity: labels.map((label) => (label === chosen ? 1 : 0.45)),
+        fillOpacity: labels.map((label) => (label === chosen ? 1 : 0.7)),
         fontWeight: labels.map((label) => (label === chosen ? "bold" : "normal")) }),
     ],
   }),
