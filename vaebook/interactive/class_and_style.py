@@ -16,7 +16,7 @@ from vaebook.likelihoods import Bernoulli
 
 
 def class_and_style(
-    model: ConditionalVAE, codes: Tensor, labels: ArrayLike, extent: float = 3.0, n_bits: int = 6
+    model: ConditionalVAE, codes: Tensor, labels: ArrayLike, extent: float = 3.0, n_bits: int = 5
 ) -> LiveFigure:
     """Show what a conditional VAE makes of any code in the plane, once for each class.
 
