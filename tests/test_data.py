@@ -822,3 +822,27 @@ def test_old_faithful_altered(tmp_path, monkeypatch):
     monkeypatch.setattr(data, "files", lambda package: tmp_path)
     with pytest.raises(ValueError, match="not the original"):
         data.old_faithful()
+
+
+def test_sprites_are_every_combination_of_their_factors():
+    images, factors, names = data.sprites()
+    assert images.shape == (4608, 256)
+    assert images.dtype == torch.float32
+    assert set(images.unique().tolist()) == {0, 1}
+    assert len(factors.unique(dim=0)) == 4608
+    assert (factors.amax(0) + 1).tolist() == [3, 3, 8, 8, 8]
+    assert names == ("shape", "size", "rotation", "across", "down")
+
+
+def test_a_sprite_moves_grows_and_turns_as_its_factors_say():
+    images, _, _ = data.sprites()
+    images = images.view(3, 3, 8, 8, 8, 16, 16)
+    place = torch.arange(16.0)
+    ink = images.sum((-1, -2))
+    assert (ink > 4).all()
+    assert (images.sum(-1) @ place / ink).diff(dim=-1).mean() == pytest.approx(1, abs=0.02)
+    assert (images.sum(-2) @ place / ink).diff(dim=-2).mean() == pytest.approx(1, abs=0.02)
+    assert (ink.diff(dim=1) > 0).double().mean() > 0.99
+    inside = images[..., 3, 3, :, :]  # a quarter of a turn: rows become columns
+    assert (inside[:2, :, 0].mT - inside[:2, :, 4]).abs().mean() < 0.01
+    assert torch.equal(data.sprites().images, images.view(-1, 256))

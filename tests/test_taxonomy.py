@@ -8,6 +8,7 @@ from sklearn.neighbors import KernelDensity
 
 from vaebook import kde
 from vaebook.autoregressive import MADE, PixelRNN
+from vaebook.conditional import conditional_mlp_vae
 from vaebook.diffusion import Diffusion, NoiseMLP, linear_schedule
 from vaebook.flows import flow_vae
 from vaebook.gan import mlp_gan
@@ -49,6 +50,7 @@ masked, recurrent = MADE(3, (4,)), PixelRNN(3, 1, 2, ())
 adversarial = mlp_gan(3, 2, hidden=(4,))
 bounded = mlp_vae(3, 1, hidden=(2,))
 layered, flowing = hierarchical_vae(3, (2, 1), (2, 2)), flow_vae(3, 2, 2)
+conditional = conditional_mlp_vae(2, 3, 1, hidden=(2,)).given(torch.eye(2)[:1])
 denoiser = Diffusion(NoiseMLP(3, 4, 1), linear_schedule(25), 3)
 points = np.random.default_rng(0).normal(size=(50, 3))
 kernels = from_estimator(KernelDensity(bandwidth=0.5).fit(points))
@@ -76,6 +78,7 @@ sequences = sequence_density(GaussianHMM(2, random_state=0).fit(points[:, :1]), 
         (bounded, "explicit, intractable", {Sampler, BoundedDensity}),
         (layered, "explicit, intractable", {Sampler, BoundedDensity}),
         (flowing, "explicit, intractable", {Sampler, BoundedDensity}),
+        (conditional, "explicit, intractable", {Sampler, BoundedDensity}),
         (denoiser, "explicit, intractable", {Sampler, BoundedDensity}),
         (adversarial, "implicit", {Sampler}),
         (Gan(), "implicit", {Sampler}),
@@ -101,6 +104,7 @@ def test_classification(model, branch, protocols):
         bounded,
         layered,
         flowing,
+        conditional,
         denoiser,
         *classical,
         sequences,
@@ -128,6 +132,7 @@ def test_laws_of_a_sampler(model):
         bounded,
         layered,
         flowing,
+        conditional,
         denoiser,
         *classical,
         sequences,

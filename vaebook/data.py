@@ -44,6 +44,7 @@ __all__ = [
     "ImageSet",
     "Pinwheel",
     "Ring",
+    "Sprites",
     "ToyDensity",
     "cache_folder",
     "documentation_words",
@@ -52,6 +53,7 @@ __all__ = [
     "load",
     "old_faithful",
     "read_idx",
+    "sprites",
     "threshold_binarization",
     "toy_density",
 ]
@@ -834,3 +836,57 @@ def toy_density(name: str) -> ToyDensity:
     """
     check_in("name", name, tuple(TOY_DENSITIES))
     return TOY_DENSITIES[name]()
+
+
+# --- sprites ----------------------------------------------------------------------------------
+
+
+class Sprites(NamedTuple):
+    """Pictures of one shape each, and what made them.
+
+    Parameters
+    ----------
+    images : Tensor of float32, shape (n, 256)
+        16 x 16 pixels, zeros and ones.
+    factors : Tensor of int64, shape (n, 5)
+        Which value each factor has, from 0: the columns are those of `names`.
+    names : tuple of str
+        Names of the factors.
+    """
+
+    images: Tensor
+    factors: Tensor
+    names: tuple[str, ...]
+
+
+def sprites() -> Sprites:
+    """Draw a shape in every combination of five factors: 4,608 pictures, the same ones always.
+
+    The factors are the shape (ellipse, bar, triangle), its size (3 values), its rotation (8
+    angles from 0 to below 180 degrees), and its place across and down (8 values each).
+
+    Returns
+    -------
+    Sprites
+        ``images``, ``factors`` and ``names``.
+    """
+    n_values = {"shape": 3, "size": 3, "rotation": 8, "across": 8, "down": 8}
+    factors = torch.cartesian_prod(*map(torch.arange, n_values.values()))
+    shape, size, turn, across, down = factors.double().T[..., None]
+    fine = (torch.arange(32, dtype=torch.float64) + 0.5) / 2  # four points a pixel
+    y, x = torch.meshgrid(fine, fine, indexing="ij")
+    angle, scale = turn * math.pi / 8, 3.0 + 0.75 * size
+    x, y = x.ravel() - (4.5 + across), y.ravel() - (4.5 + down)
+    along = (x * angle.cos() + y * angle.sin()) / scale
+    aside = (y * angle.cos() - x * angle.sin()) / scale
+    inside = torch.where(
+        shape == 0,
+        along**2 + (aside / 0.6) ** 2 < 1,
+        torch.where(
+            shape == 1,
+            torch.maximum(along.abs(), aside.abs() / 0.25) < 1,
+            (along > -0.7) & (along + 1.7 * aside.abs() < 1),
+        ),
+    )
+    covered = inside.view(-1, 16, 2, 16, 2).double().mean((2, 4))
+    return Sprites((covered >= 0.5).float().flatten(1), factors, tuple(n_values))

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from vaebook._checks import fail
 from vaebook._files import write_atomically
+from vaebook.conditional import ConditionalVAE, SemiSupervisedVAE
 from vaebook.flows import AutoregressiveFlow, FlowVAE
 from vaebook.hierarchy import BottomUp, HierarchicalVAE, Ladder, LayeredPrior, TopDown
 from vaebook.likelihoods import (
@@ -43,6 +44,10 @@ PARTS: dict[type, tuple[str, ...]] = {
     VAE: ("encoder", "decoder", "likelihood", "prior"),
     HierarchicalVAE: ("encoder", "decoder", "likelihood", "prior"),
     FlowVAE: ("trunk", "encoder", "flow", "decoder", "likelihood", "prior"),
+    ConditionalVAE: ("encoder", "decoder", "likelihood", "prior", "n_condition"),
+    SemiSupervisedVAE: (
+        *("classifier", "encoder", "decoder", "likelihood", "prior", "n_condition"),
+    ),
     Encoder: ("network",),
     BottomUp: ("lower", "upper"),
     TopDown: ("trunk", "upper", "lower"),
@@ -71,10 +76,12 @@ PARTS: dict[type, tuple[str, ...]] = {
     nn.Tanh: (),
     nn.Dropout: ("p",),
 }
+# What a file can hold.
+MODELS = (VAE, HierarchicalVAE, FlowVAE, ConditionalVAE, SemiSupervisedVAE)
 NAMES = {part.__name__: part for part in PARTS}
 
 
-def save_model(model: VAE, path: str | os.PathLike[str]) -> None:
+def save_model(model: VAE | ConditionalVAE, path: str | os.PathLike[str]) -> None:
     """Write a VAE to a file that :func:`load_model` reads.
 
     The file is written whole or not at all; one that was there before is replaced.
@@ -94,8 +101,8 @@ def save_model(model: VAE, path: str | os.PathLike[str]) -> None:
     OSError
         If `path` cannot be written.
     """
-    if not (isinstance(model, VAE) and type(model) in PARTS):
-        fail("model", "a vaebook.vae.VAE", type(model).__name__)
+    if type(model) not in MODELS:
+        fail("model", "one of " + ", ".join(kind.__name__ for kind in MODELS), type(model).__name__)
     configuration = _describe(model, "model")
     if repr(_build(configuration)) != repr(model):  # an option that PARTS leaves out
         fail("model", "layers whose options model_files.PARTS lists, all else as usual", model)
@@ -109,7 +116,7 @@ def save_model(model: VAE, path: str | os.PathLike[str]) -> None:
     write_atomically(Path(path).expanduser(), safetensors.torch.save(weights, header))
 
 
-def load_model(path: str | os.PathLike[str]) -> VAE:
+def load_model(path: str | os.PathLike[str]) -> Any:
     """Read a model that :func:`save_model` wrote.
 
     Parameters
@@ -119,7 +126,7 @@ def load_model(path: str | os.PathLike[str]) -> VAE:
 
     Returns
     -------
-    VAE
+    VAE or ConditionalVAE
         The model, on the CPU, in the mode of evaluation.
 
     Raises

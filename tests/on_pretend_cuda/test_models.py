@@ -7,6 +7,12 @@ import torch
 
 from vaebook.autoencoder import mlp_autoencoder, reconstruction_objective
 from vaebook.autoregressive import MADE, PixelRNN, likelihood_objective
+from vaebook.conditional import (
+    conditional_mlp_vae,
+    conditional_objective,
+    semi_supervised_mlp_vae,
+    semi_supervised_objective,
+)
 from vaebook.diffusion import (
     BinaryDiffusion,
     Diffusion,
@@ -50,6 +56,12 @@ MODELS = {
     "VAE, grey": (lambda: mlp_vae(9, 2, (8,), ContinuousBernoulli()), X, elbo_objective),
     "VAE, causal": (lambda: vae_with("likelihood", CausalBernoulli(3, 3, 1)), X, elbo_objective),
     "VAE, mixture": (lambda: vae_with("prior", MixturePrior(2, 3)), X, elbo_objective),
+    "VAE, conditional": (lambda: conditional_mlp_vae(3, 6, 2, (8,)), X, conditional_objective),
+    "VAE, semi-supervised": (
+        lambda: semi_supervised_mlp_vae(3, 6, 2, (8,)),
+        torch.cat([torch.eye(3).repeat(4, 1) * (torch.arange(12) < 6)[:, None], X[:, 3:]], 1),
+        semi_supervised_objective(3.0),
+    ),
     "autoencoder": (lambda: mlp_autoencoder(9, 2, (8,)), X, reconstruction_objective),
     "MADE": (lambda: MADE(9, (8,), torch.arange(8, -1, -1)), X, likelihood_objective),
     "PixelRNN": (lambda: PixelRNN(3, 3, 4, (4,)), X, likelihood_objective),

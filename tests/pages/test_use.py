@@ -10,12 +10,7 @@ from playwright.sync_api import Page, expect
 
 from .conftest import SETTLED, pages
 
-<<<<<<< HEAD
-CHAPTERS = [path for path in pages() if "/latent_variables/" in path]
-=======
 CHAPTERS = [path for path in pages() if path.startswith("book/latent_variables/")]
-WITH_FIGURES = [p for p in pages() if "vaebook-static" in (HTML / p).read_text(encoding="utf-8")]
->>>>>>> wt-editions
 every_chapter = pytest.mark.parametrize("chapter", CHAPTERS or ["book/index.html"])
 
 

@@ -61,7 +61,7 @@ def chinese_pages(app: Sphinx) -> set[str]:
     """Return the pages of the Chinese edition, looked up once a build."""
     if not hasattr(app, "vaebook_chinese_pages"):
         app.vaebook_chinese_pages = catalogues.pages()  # type: ignore[attr-defined]
-    return app.vaebook_chinese_pages  # type: ignore[attr-defined,no-any-return]
+    return app.vaebook_chinese_pages  # type: ignore[attr-defined]
 
 
 def shared_folder(app: Sphinx) -> Path:
