@@ -12,6 +12,7 @@ from vaebook.diffusion import Diffusion, NoiseMLP, linear_schedule
 from vaebook.gan import mlp_gan
 from vaebook.gaussian import FullGaussian, LinearGaussian
 from vaebook.hmm import GaussianHMM, sequence_density
+from vaebook.latent_diffusion import LatentDiffusion
 from vaebook.mixture import GaussianMixture
 from vaebook.naive_bayes import BernoulliNB, GaussianNB
 from vaebook.taxonomy import (
@@ -22,6 +23,7 @@ from vaebook.taxonomy import (
     from_estimator,
 )
 from vaebook.vae import mlp_vae
+from vaebook.vector_quantization import mlp_vqvae
 
 
 class Gan:
@@ -47,6 +49,8 @@ masked, recurrent = MADE(3, (4,)), PixelRNN(3, 1, 2, ())
 adversarial = mlp_gan(3, 2, hidden=(4,))
 bounded = mlp_vae(3, 1, hidden=(2,))
 denoiser = Diffusion(NoiseMLP(3, 4, 1), linear_schedule(25), 3)
+of_codes = Diffusion(NoiseMLP(1, 4, 1), linear_schedule(25), 1)
+latent, words = LatentDiffusion(bounded, of_codes), mlp_vqvae(3, 2, 3, 2, (4,))
 points = np.random.default_rng(0).normal(size=(50, 3))
 kernels = from_estimator(KernelDensity(bandwidth=0.5).fit(points))
 our_kernels = from_estimator(kde.KernelDensity().fit(points))
@@ -72,6 +76,9 @@ sequences = sequence_density(GaussianHMM(2, random_state=0).fit(points[:, :1]), 
         (recurrent, "explicit, tractable", {Sampler, TractableDensity}),
         (bounded, "explicit, intractable", {Sampler, BoundedDensity}),
         (denoiser, "explicit, intractable", {Sampler, BoundedDensity}),
+        (latent, "explicit, intractable", {Sampler, BoundedDensity}),
+        (words, "explicit, intractable", {Sampler, BoundedDensity}),
+        (words.prior, "explicit, tractable", {Sampler, TractableDensity}),
         (adversarial, "implicit", {Sampler}),
         (Gan(), "implicit", {Sampler}),
         (HalfBounded(), "implicit", {Sampler}),
