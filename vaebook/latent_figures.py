@@ -236,9 +236,10 @@ def nearest_code_cells(points: Tensor, vectors: Tensor) -> Figure:
     axes.imshow(cells * 7 % len(vectors), extent=(-edge, edge) * 2, origin="lower", **look)
     for start, end in zip(points.numpy(force=True), chosen.numpy(force=True), strict=True):
         axes.plot(*zip(start, end, strict=True), color=PALETTE["blue"], linewidth=0.6)
-    axes.scatter(*points.numpy(force=True).T, s=9, color=PALETTE["blue"], linewidths=0)
-    axes.scatter(*vectors.numpy(force=True).T, s=150, color=PALETTE["vermilion"], zorder=3)
-    for number, (x, y) in enumerate(vectors.tolist()):
-        axes.text(x, y, str(number), color="white", ha="center", va="center", fontsize=9, zorder=4)
+    for places, size, colour, order in ((points, 9, "blue", 2), (vectors, 150, "vermilion", 3)):
+        x, y = places.numpy(force=True).T
+        axes.scatter(x, y, s=size, color=PALETTE[colour], linewidths=0, zorder=order)
+    for number, at in enumerate(vectors.tolist()):
+        axes.text(*at, str(number), color="white", ha="center", va="center", fontsize=9, zorder=4)
     axes.set(xticks=[], yticks=[], aspect="equal")
     return figure

@@ -53,8 +53,7 @@ const placed = (changes, z) => ({ ...changes, path: [z] });
 const inside = (point) => point.map((value) => Math.min(Math.max(value, -EDGE), EDGE));
 
 const plane = {
-  wide: true,
-  height: (width) => Math.min(width, 430),
+  height: (width) => Math.min(width, 400),
   legend: [
     ["where straight-through sends z", colour.vermilion],
     ["from z to its vector", colour.slate, "3 3"],
@@ -67,7 +66,6 @@ const plane = {
     return {
       x: { domain: [-EDGE, EDGE], label: null, ticks: 5 },
       y: { domain: [-EDGE, EDGE], label: null, ticks: 5 },
-      aspectRatio: undefined,
       marks: [
         ...vectors.map((_, k) => {
           const corners = cell(k, vectors);
@@ -107,10 +105,31 @@ const plane = {
   ],
 };
 
+const history = {
+  height: 260,
+  title: "Loss on the way of z",
+  plot: ({ path, vectors, target }) => ({
+    x: { domain: [0, Math.max(20, path.length)], label: "stride", ticks: 5 },
+    y: { domain: [0, Math.max(4, ...vectors.map((v) => squared(v, target)))], label: null, ticks: 5 },
+    marks: [
+      Plot.line(path, { x: (_, i) => i, y: (z) => loss(z, vectors, target), stroke: colour.blue,
+        curve: "step-after" }),
+      Plot.dot(path.slice(-1), { x: path.length - 1, y: (z) => loss(z, vectors, target), r: 4,
+        fill: colour.blue }),
+      Plot.ruleY([Math.min(...vectors.map((v) => squared(v, target)))],
+        { stroke: colour.teal, strokeDasharray: "2 3" }),
+      Plot.ruleY([0]),
+    ],
+  }),
+  label: ({ path, vectors, target }) =>
+    `Loss after ${path.length - 1} strides: ${format(loss(path.at(-1), vectors, target))}. ` +
+    "A dotted line marks the least that any vector has.",
+};
+
 const pair = ([a, b]) => `(${format(a)}, ${format(b)})`;
 
 export default figure({
-  panels: [plane],
+  panels: [plane, history],
   controls: [
     { slider: "commitment", label: "weight β of the commitment", min: 0, max: 2, step: 0.05 },
     { play: "Play", advance: walk, every: 60 },
