@@ -240,6 +240,8 @@ def nearest_code_cells(points: Tensor, vectors: Tensor) -> Figure:
         x, y = places.numpy(force=True).T
         axes.scatter(x, y, s=size, color=PALETTE[colour], linewidths=0, zorder=order)
     for number, at in enumerate(vectors.tolist()):
-        axes.text(*at, str(number), color="white", ha="center", va="center", fontsize=9, zorder=4)
+        axes.text(
+            at[0], at[1], str(number), color="white", ha="center", va="center", fontsize=9, zorder=4
+        )
     axes.set(xticks=[], yticks=[], aspect="equal")
     return figure
