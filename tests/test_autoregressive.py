@@ -11,6 +11,7 @@ from torch import nn
 from tests.common import seeded
 from vaebook.autoregressive import (
     MADE,
+    CategoricalMADE,
     MaskedNetwork,
     PixelRNN,
     likelihood_objective,
@@ -284,3 +285,75 @@ def test_one_pixel_and_one_row():
     both = torch.tensor([[0.0], [1.0]], dtype=torch.float64)
     assert float(model.log_prob(both).detach().exp().sum()) == pytest.approx(1, abs=1e-12)
     torch.testing.assert_close(model.log_prob(both[:1]), model.log_prob(both)[:1])
+
+
+CODES = torch.tensor(list(product(range(3), repeat=4)))
+
+
+def categorical(hidden=(9, 7), seed=0):
+    """Make a model of four numbers of three values, with large weights."""
+    model = CategoricalMADE(4, 3, hidden).double()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(generator=seeded(seed))
+    return model
+
+
+@pytest.mark.parametrize("hidden", [(), (2,), (9, 7)])
+def test_probabilities_of_numbers_sum_to_one_and_samples_follow_them(hidden):
+    model = categorical(hidden)
+    p = model.log_prob(CODES).exp().detach()
+    assert p.std() > 0.01
+    assert p.sum().item() == pytest.approx(1, abs=1e-12)
+    drawn = model.sample(50_000, seeded()) @ (3 ** torch.arange(3, -1, -1))
+    shares = torch.bincount(drawn, minlength=81) / 50_000
+    assert ((shares - p).abs() < 4.5 * (p / 50_000).sqrt() + 1e-4).all()
+
+
+def test_no_number_looks_ahead():
+    model = categorical()
+    logits = model.logits(CODES)
+    for position in range(4):
+        same = (CODES[:, None, :position] == CODES[:, :position]).all(-1)
+        alike = (logits[:, None, position] - logits[:, position]).abs().sum(-1) < 1e-9
+        assert alike[same].all()
+        assert position == 0 or not alike.all()
+
+
+def test_two_values_are_pixels():
+    """With one hidden layer or none, a model of two values is a MADE: the logits' difference."""
+    model, pixels = CategoricalMADE(D, 2, ()).double(), MADE(D, ()).double()
+    for parameter in model.parameters():
+        parameter.data.normal_(generator=seeded(3))
+    weight = model.network.layers[0].masked_weight().view(D, 2, D, 2)
+    bias = model.network.layers[0].bias.view(D, 2)
+    lit = weight[:, 1] - weight[:, 0]  # (outputs, inputs, values)
+    pixels.network.layers[0].weight.data = lit[..., 1] - lit[..., 0]
+    pixels.network.layers[0].bias.data = bias[:, 1] - bias[:, 0] + lit[..., 0].sum(1)
+    torch.testing.assert_close(model.log_prob(ALL.long()), pixels.log_prob(ALL))
+
+
+def test_untrained_all_numbers_are_equally_probable_and_training_finds_the_data():
+    torch.manual_seed(0)
+    model = CategoricalMADE(4, 3, (16,))
+    torch.testing.assert_close(model.log_prob(CODES).exp(), torch.full((81,), 1 / 81))
+    x = CODES[torch.randint(5, (300,), generator=seeded())]  # five rows of the 81
+    fit(model, x, likelihood_objective, epochs=40, batch_size=20, lr=3e-2, progress=False)
+    assert -model.log_prob(x).mean() < 1.05 * np.log(5)
+    assert classify(model) == "explicit, tractable"
+
+
+@pytest.mark.parametrize(
+    ("codes", "message"),
+    [
+        (torch.zeros(2, 4), "codes: wanted whole numbers, got torch.float32"),
+        (CODES[:, :3], "codes: wanted at least one row of 4 numbers"),
+        (CODES[:0], "codes: wanted at least one row"),
+        (CODES + 1, "codes: wanted numbers from 0 to 2, got 1 to 3"),
+    ],
+)
+def test_numbers_are_refused(codes, message):
+    with pytest.raises(ValueError, match=message):
+        categorical().log_prob(codes)
+    with pytest.raises(ValueError, match="n_values"):
+        CategoricalMADE(4, 0)

@@ -92,6 +92,9 @@ DRAWINGS = {
     "cloud_and_codes": lambda: latent_figures.cloud_and_codes(
         torch.rand(9, 3), {"PCA": torch.rand(9, 2)}, np.arange(9.0)
     ),
+    "nearest_code_cells": lambda: latent_figures.nearest_code_cells(
+        torch.randn(5, 2), torch.randn(3, 2)
+    ),
     "mixture_components": lambda: latent_figures.mixture_components(
         np.random.default_rng(0).normal(size=(9, 2)),
         np.eye(3)[[0, 1, 2] * 3],

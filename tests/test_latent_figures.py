@@ -85,6 +85,20 @@ def test_mixture_components_put_ellipses_where_the_covariance_says():
         np.testing.assert_allclose(np.linalg.norm(white, axis=0), width)
 
 
+def test_nearest_code_cells_joins_each_point_to_its_vector():
+    points, vectors = torch.randn(9, 2), torch.randn(4, 2)
+    figure = latent_figures.nearest_code_cells(points, vectors)
+    (axes,) = figure.axes
+    for line, point in zip(axes.lines, points, strict=True):
+        start, end = line.get_xydata()
+        np.testing.assert_allclose(start, point)
+        nearest = vectors[(vectors - point).square().sum(1).argmin()]
+        np.testing.assert_allclose(end, nearest)
+    assert [text.get_text() for text in axes.texts] == ["0", "1", "2", "3"]
+    with pytest.raises(ValueError, match=r"vectors: wanted shape \(n, 2\), got \(4, 1\)"):
+        latent_figures.nearest_code_cells(points, vectors[:, :1])
+
+
 @pytest.mark.parametrize(
     ("draw", "message"),
     [

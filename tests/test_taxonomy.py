@@ -15,6 +15,7 @@ from vaebook.gan import mlp_gan
 from vaebook.gaussian import FullGaussian, LinearGaussian
 from vaebook.hierarchy import hierarchical_vae
 from vaebook.hmm import GaussianHMM, sequence_density
+from vaebook.latent_diffusion import LatentDiffusion
 from vaebook.mixture import GaussianMixture
 from vaebook.naive_bayes import BernoulliNB, GaussianNB
 from vaebook.taxonomy import (
@@ -25,6 +26,7 @@ from vaebook.taxonomy import (
     from_estimator,
 )
 from vaebook.vae import mlp_vae
+from vaebook.vector_quantization import mlp_vqvae
 
 
 class Gan:
@@ -52,6 +54,8 @@ bounded = mlp_vae(3, 1, hidden=(2,))
 layered, flowing = hierarchical_vae(3, (2, 1), (2, 2)), flow_vae(3, 2, 2)
 conditional = conditional_mlp_vae(2, 3, 1, hidden=(2,)).given(torch.eye(2)[:1])
 denoiser = Diffusion(NoiseMLP(3, 4, 1), linear_schedule(25), 3)
+of_codes = Diffusion(NoiseMLP(1, 4, 1), linear_schedule(25), 1)
+latent, words = LatentDiffusion(bounded, of_codes), mlp_vqvae(3, 2, 3, 2, (4,))
 points = np.random.default_rng(0).normal(size=(50, 3))
 kernels = from_estimator(KernelDensity(bandwidth=0.5).fit(points))
 our_kernels = from_estimator(kde.KernelDensity().fit(points))
@@ -80,6 +84,9 @@ sequences = sequence_density(GaussianHMM(2, random_state=0).fit(points[:, :1]), 
         (flowing, "explicit, intractable", {Sampler, BoundedDensity}),
         (conditional, "explicit, intractable", {Sampler, BoundedDensity}),
         (denoiser, "explicit, intractable", {Sampler, BoundedDensity}),
+        (latent, "explicit, intractable", {Sampler, BoundedDensity}),
+        (words, "explicit, intractable", {Sampler, BoundedDensity}),
+        (words.prior, "explicit, tractable", {Sampler, TractableDensity}),
         (adversarial, "implicit", {Sampler}),
         (Gan(), "implicit", {Sampler}),
         (HalfBounded(), "implicit", {Sampler}),

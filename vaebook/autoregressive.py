@@ -1,4 +1,4 @@
-"""Autoregressive models of binary images: exact densities by the chain rule.
+"""Autoregressive models of binary images and of codes: exact densities by the chain rule.
 
 A joint distribution is a product of conditionals, one for each pixel given those before it in some
 ordering. Two networks that give all conditionals at once, whatever the ordering::
@@ -10,7 +10,8 @@ ordering. Two networks that give all conditionals at once, whatever the ordering
     model.sample(16, generator)                     # pixel by pixel
     model.complete(x, 392, generator)               # keep the first half, draw the rest
 
-Data are rows of zeros and ones, shape (batch, n_pixels).
+Data are rows of zeros and ones, shape (batch, n_pixels). A `CategoricalMADE` is the same for rows
+of whole numbers, such as the codes of :mod:`vaebook.vector_quantization`.
 """
 
 from __future__ import annotations
@@ -22,10 +23,17 @@ from typing import cast
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Generator, Tensor, nn
 
-from vaebook._checks import check_at_least, check_batch, fail, is_binary
+from vaebook._checks import (
+    check_at_least,
+    check_batch,
+    check_sizes,
+    fail,
+    is_binary,
+    values_are_trusted,
+)
 from vaebook.gaussian import at_least_single
 
 
@@ -217,6 +225,99 @@ class MADE(Autoregressive):
         return self.network.draw(x, n_known, generator=generator)
 
 
+class CategoricalMADE(nn.Module):
+    r"""Whole numbers in a row, each given those before it: a :class:`MADE` with more values.
+
+    Equation ``def-code-prior`` of the book. The network sees each number as a one-hot vector and
+    answers with one logit a value. Untrained, it finds all rows equally probable.
+
+    Parameters
+    ----------
+    n_positions
+        Length of a row.
+    n_values
+        Each number is one of 0 to n_values - 1.
+    hidden
+        Widths of the hidden layers.
+    """
+
+    def __init__(self, n_positions: int, n_values: int, hidden: Sequence[int] = (512,)) -> None:
+        super().__init__()
+        check_sizes(n_positions=n_positions, n_values=n_values)
+        self.n_positions, self.n_values, self.hidden = n_positions, n_values, tuple(hidden)
+        self.network = MaskedNetwork(n_positions, hidden, n_values=n_values)
+        for layer in (self.network.layers[-1], self.network.direct):
+            for weights in () if layer is None else layer.parameters():
+                nn.init.zeros_(weights)
+
+    def logits(
+        self, codes: Int[Tensor, "batch positions"]
+    ) -> Float[Tensor, "batch positions values"]:
+        """Log-probability of each value at each position, given the numbers of `codes` before it.
+
+        Parameters
+        ----------
+        codes
+            Whole numbers from 0 to n_values - 1, shape (batch, n_positions).
+
+        Returns
+        -------
+        Tensor
+            Shape (batch, n_positions, n_values), nats; the exponentials of a position sum to 1.
+
+        Raises
+        ------
+        ValueError
+            If `codes` has another shape, is not of whole numbers, or holds one out of range.
+        """
+        self._check_codes(codes)
+        values = torch.arange(self.n_values, device=codes.device)
+        one_hot = (codes[..., None] == values).to(next(self.parameters()).dtype)
+        answers = self.network(one_hot.flatten(1)).to(one_hot.dtype)
+        return answers.view(one_hot.shape).log_softmax(-1)
+
+    def log_conditionals(
+        self, codes: Int[Tensor, "batch positions"]
+    ) -> Float[Tensor, "batch positions"]:
+        """Log-probability of each number given those before it, in nats; see :meth:`logits`."""
+        return self.logits(codes).gather(-1, codes.long()[..., None])[..., 0]
+
+    def log_prob(self, codes: Int[Tensor, "batch positions"]) -> Float[Tensor, " batch"]:
+        """Exact log-probability of each row, in nats; see :meth:`logits`."""
+        return self.log_conditionals(codes).sum(-1)
+
+    def sample(self, n: int, generator: Generator | None = None) -> Int[Tensor, "n positions"]:
+        """Draw `n` rows, position by position, with one pass of the network for each.
+
+        Parameters
+        ----------
+        n
+            How many, at least 1.
+        generator
+            Source of the randomness, on the model's device; torch's own if None.
+        """
+        check_at_least("n", n, 1)
+        device = next(self.parameters()).device
+        codes = torch.zeros(n, self.n_positions, dtype=torch.int64, device=device)
+        with torch.no_grad():
+            for position in range(self.n_positions):
+                chances = self.logits(codes)[:, position].exp()
+                codes[:, position] = torch.multinomial(chances, 1, generator=generator)[:, 0]
+        return codes
+
+    def _check_codes(self, codes: Tensor) -> None:
+        if codes.is_floating_point() or codes.dtype == torch.bool:
+            fail("codes", "whole numbers", codes.dtype)
+        if codes.ndim != 2 or codes.shape[1] != self.n_positions or len(codes) == 0:
+            wanted = f"at least one row of {self.n_positions} numbers"
+            fail("codes", wanted, f"shape {tuple(codes.shape)}")
+        if values_are_trusted():
+            return
+        low, high = codes.aminmax()
+        if low < 0 or high >= self.n_values:
+            fail("codes", f"numbers from 0 to {self.n_values - 1}", f"{low} to {high}")
+
+
 class PixelRNN(Autoregressive):
     """Recurrent network over rows, with a masked network within each row.
 
@@ -295,9 +396,14 @@ class MaskedNetwork(nn.Module):
         Widths of the hidden layers.
     n_context
         Length of the context, on which every output may depend; 0 for none.
+    n_values
+        Units that stand for one input, and for one output: 1 for a pixel, K for a number that is
+        one of K. What is said of input i holds for all of its units.
     """
 
-    def __init__(self, n_pixels: int, hidden: Sequence[int], n_context: int = 0) -> None:
+    def __init__(
+        self, n_pixels: int, hidden: Sequence[int], n_context: int = 0, n_values: int = 1
+    ) -> None:
         super().__init__()
         check_at_least("n_pixels", n_pixels, 1)
         check_at_least("n_context", n_context, 0)
@@ -306,7 +412,7 @@ class MaskedNetwork(nn.Module):
         # a unit of degree 0 would be a constant, unless there is a context to look at
         lowest = 0 if n_context else min(1, n_pixels - 1)
         spread = [torch.linspace(lowest, n_pixels - 1, width).round().long() for width in hidden]
-        inputs = torch.arange(n_pixels)
+        inputs = torch.arange(n_pixels).repeat_interleave(n_values)
         self.degrees = [inputs + 1, *spread, inputs]  # input i is known to whoever sees i + 1
         pairs = zip(self.degrees[:-1], self.degrees[1:], strict=True)
         self.layers = cast(

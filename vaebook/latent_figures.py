@@ -205,3 +205,43 @@ def mixture_components(
             axes.plot(*(mean[:, None] + width * ellipse), color=color, linewidth=1.4)
     axes.set(xlabel=x_label, ylabel=y_label)
     return figure
+
+
+@in_style
+def nearest_code_cells(points: Tensor, vectors: Tensor) -> Figure:
+    """Draw points of the plane, the vectors of a codebook, and which points each one stands for.
+
+    Parameters
+    ----------
+    points : Tensor, shape (n, 2)
+        What an encoder says; small dots, each with a line to the vector that takes its place.
+    vectors : Tensor, shape (k, 2)
+        The codebook; numbered. Shades tell the cells apart: all that is nearest to one vector.
+
+    Returns
+    -------
+    Figure
+    """
+    for name, value in (("points", points), ("vectors", vectors)):
+        if value.ndim != 2 or value.shape[1] != 2:
+            fail(name, "shape (n, 2)", tuple(value.shape))
+    edge = 1.08 * float(torch.cat([points, vectors]).abs().max())
+    grid = torch.cartesian_prod(*[torch.linspace(-edge, edge, 400, dtype=vectors.dtype)] * 2)
+    cells = torch.cdist(grid, vectors).argmin(1).view(400, 400).T.numpy(force=True)
+    chosen = vectors[torch.cdist(points, vectors).argmin(1)]
+    figure = Figure(figsize=(0.72 * WIDTH, 0.72 * WIDTH))
+    axes = figure.subplots()
+    shades = LinearSegmentedColormap.from_list("cells", ["white", PALETTE["slate"]])
+    look: dict[str, Any] = {"cmap": shades, "alpha": 0.35, "interpolation": "nearest"}
+    axes.imshow(cells * 7 % len(vectors), extent=(-edge, edge) * 2, origin="lower", **look)
+    for start, end in zip(points.numpy(force=True), chosen.numpy(force=True), strict=True):
+        axes.plot(*zip(start, end, strict=True), color=PALETTE["blue"], linewidth=0.6)
+    for places, size, colour, order in ((points, 9, "blue", 2), (vectors, 150, "vermilion", 3)):
+        x, y = places.numpy(force=True).T
+        axes.scatter(x, y, s=size, color=PALETTE[colour], linewidths=0, zorder=order)
+    for number, at in enumerate(vectors.tolist()):
+        axes.text(
+            at[0], at[1], str(number), color="white", ha="center", va="center", fontsize=9, zorder=4
+        )
+    axes.set(xticks=[], yticks=[], aspect="equal")
+    return figure

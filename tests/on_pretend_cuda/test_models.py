@@ -13,6 +13,7 @@ from vaebook.conditional import (
     semi_supervised_mlp_vae,
     semi_supervised_objective,
 )
+from vaebook.autoregressive import MADE, CategoricalMADE, PixelRNN, likelihood_objective
 from vaebook.diffusion import (
     BinaryDiffusion,
     Diffusion,
@@ -25,10 +26,12 @@ from vaebook.diffusion import (
 from vaebook.flows import flow_vae
 from vaebook.gan import fit_gan, mlp_gan
 from vaebook.hierarchy import DrawnVAE, hierarchical_vae
+from vaebook.latent_diffusion import LatentDiffusion, latent_objective
 from vaebook.likelihoods import CausalBernoulli, ContinuousBernoulli, Gaussian
 from vaebook.priors import MixturePrior
 from vaebook.training import fit
 from vaebook.vae import conv_vae, elbo_objective, iwae_objective, mlp_vae, residual_vae
+from vaebook.vector_quantization import mlp_vqvae, vq_objective
 
 X = torch.bernoulli(torch.full((12, 9), 0.4), generator=torch.Generator().manual_seed(0))
 IMAGES = torch.bernoulli(torch.full((3, 784), 0.2), generator=torch.Generator().manual_seed(0))
@@ -42,6 +45,11 @@ def vae_with(part, value):
 
 def diffusion(kind, network):
     return kind(network(9, 8, 1), linear_schedule(5, last=4.0), 9)
+
+
+def latent_diffusion():
+    of_codes = Diffusion(NoiseMLP(2, 8, 1), linear_schedule(5, last=4.0), 2)
+    return LatentDiffusion(mlp_vae(9, 2, (8,)), of_codes)
 
 
 MODELS = {
@@ -64,13 +72,17 @@ MODELS = {
     ),
     "autoencoder": (lambda: mlp_autoencoder(9, 2, (8,)), X, reconstruction_objective),
     "MADE": (lambda: MADE(9, (8,), torch.arange(8, -1, -1)), X, likelihood_objective),
+    "MADE, whole numbers": (lambda: CategoricalMADE(9, 2, (8,)), X.long(), likelihood_objective),
+    "VQ-VAE": (lambda: mlp_vqvae(9, 2, 3, 2, (8,)), X, vq_objective),
+    "VQ-VAE, gradient": (lambda: mlp_vqvae(9, 2, 3, 2, (8,), decay=None), X, vq_objective),
+    "latent diffusion": (latent_diffusion, X, latent_objective),
     "PixelRNN": (lambda: PixelRNN(3, 3, 4, (4,)), X, likelihood_objective),
     "diffusion": (lambda: diffusion(Diffusion, NoiseMLP), X, noise_objective),
     "diffusion, binary": (lambda: diffusion(BinaryDiffusion, LogOddsMLP), X, bound_objective),
 }
 QUESTIONS = {
     "encode": lambda m, x, g: m.encode(x),
-    "decode": lambda m, x, g: m.decode(x[:, :2]),
+    "decode": lambda m, x, g: m.decode(m.codes(x) if hasattr(m, "codes") else x[:, :2]),
     "reconstruct": lambda m, x, g: m.reconstruct(x, *[g] * (type(m).__name__ == "VAE")),
     "interpolate": lambda m, x, g: m.interpolate(x[:1], x[1:2], 3),
     "reconstruction_error": lambda m, x, g: m.reconstruction_error(x),
