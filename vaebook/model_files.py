@@ -27,6 +27,7 @@ from vaebook._files import write_atomically
 from vaebook.likelihoods import (
     Bernoulli,
     CausalBernoulli,
+    CausalLogistic,
     ContinuousBernoulli,
     DiscretizedLogistic,
     Gaussian,
@@ -45,6 +46,7 @@ PARTS: dict[type, tuple[str, ...]] = {
     ContinuousBernoulli: (),
     CausalBernoulli: ("height", "width", "reach"),
     DiscretizedLogistic: ("n_components", "n_levels"),
+    CausalLogistic: ("image", "reach", "n_components", "n_levels"),
     StandardNormal: ("n_latents",),
     MixturePrior: ("n_latents", "n_components"),
     ResidualBlock: ("width",),

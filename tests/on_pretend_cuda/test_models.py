@@ -17,7 +17,7 @@ from vaebook.diffusion import (
     noise_objective,
 )
 from vaebook.gan import fit_gan, mlp_gan
-from vaebook.likelihoods import CausalBernoulli, ContinuousBernoulli, Gaussian
+from vaebook.likelihoods import CausalBernoulli, CausalLogistic, ContinuousBernoulli, Gaussian
 from vaebook.priors import MixturePrior
 from vaebook.training import fit
 from vaebook.vae import conv_vae, elbo_objective, iwae_objective, mlp_vae, residual_vae
@@ -44,6 +44,7 @@ MODELS = {
     "VAE, Gaussian": (lambda: mlp_vae(9, 2, (8,), Gaussian(None)), X, elbo_objective),
     "VAE, grey": (lambda: mlp_vae(9, 2, (8,), ContinuousBernoulli()), X, elbo_objective),
     "VAE, causal": (lambda: vae_with("likelihood", CausalBernoulli(3, 3, 1)), X, elbo_objective),
+    "VAE, levels": (lambda: mlp_vae(9, 2, likelihood=CausalLogistic((1, 3, 3))), X, elbo_objective),
     "VAE, mixture": (lambda: vae_with("prior", MixturePrior(2, 3)), X, elbo_objective),
     "autoencoder": (lambda: mlp_autoencoder(9, 2, (8,)), X, reconstruction_objective),
     "MADE": (lambda: MADE(9, (8,), torch.arange(8, -1, -1)), X, likelihood_objective),
