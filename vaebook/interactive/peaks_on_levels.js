@@ -5,7 +5,7 @@
 const { Plot, clamp, colour, figure, format, latest, linspace, once } = vaebookLive;
 
 const sigmoid = (x) => 1 / (1 + Math.exp(-x));
-const N_NOISES = 24;
+const N_NOISES = 16;
 const noises = linspace(0.5 / N_NOISES - 0.5, 0.5 - 0.5 / N_NOISES, N_NOISES);
 
 /** Levels that occur, and how often: shares that add up to 1. */
@@ -17,7 +17,7 @@ export const levels = once((counts) => {
 
 /** Sum over the peaks that can be felt at x. */
 function overPeaks(counts, width, x, value) {
-  const reach = Math.max(1, 30 * width), peaks = levels(counts);
+  const reach = Math.max(1, 20 * width), peaks = levels(counts);
   let sum = 0;
   for (const { level, share } of peaks)
     if (Math.abs(x - level) <= reach) sum += share * value((x - level) / width);
@@ -52,7 +52,7 @@ export function bits(counts, width) {
 export const entropy = (counts) =>
   levels(counts).reduce((sum, { share }) => sum - share * Math.log2(share), 0);
 
-const WIDTHS = [0.01, 3];
+const WIDTHS = [0.01, 2];
 const tried = linspace(...WIDTHS.map(Math.log), 41).map(Math.exp);
 const CURVES = [
   ["bare", "density at the levels", colour.vermilion, "7 4"],
@@ -61,7 +61,7 @@ const CURVES = [
 ];
 const curves = once((counts) => tried.map((width) => ({ width, ...bits(counts, width) })));
 
-// A dozen levels around the most frequent one.
+// Eight levels around the most frequent one.
 const shown = once((counts) => {
   const most = counts.indexOf(Math.max(...counts));
   const first = clamp(most - 4, [0, counts.length - 8]);
@@ -112,7 +112,7 @@ const price = {
     ["entropy of the shares", colour.ink, "1 3"]],
   plot: ({ width }, { curves: all, floor }) => ({
     x: { type: "log", domain: WIDTHS, label: "width of a peak, levels",
-      ticks: [0.01, 0.03, 0.1, 0.3, 1, 3], tickFormat: String },
+      ticks: [0.01, 0.03, 0.1, 0.3, 1, 2], tickFormat: String },
     y: { domain: [Math.min(0, ...all.map(({ bare }) => bare)), floor + 2.5], label: null, grid: true },
     marginBottom: 38,
     marks: [
