@@ -73,7 +73,7 @@ def test_narrow_peaks_leave_the_levels_alone_and_let_the_density_run_away(show):
     rows = page.locator(".vaebook-numbers td").all_inner_texts()
     bare, noisy, levels, entropy = (float(r.replace("−", "-").removesuffix(" bits")) for r in rows)
     assert levels == entropy
-    assert bare == pytest.approx(entropy + np.log2(4 * 0.01), abs=0.011)
+    assert bare == pytest.approx(entropy + np.log2(4 * 0.001), abs=0.011)
     assert noisy > 10
 
 

@@ -52,7 +52,7 @@ export function bits(counts, width) {
 export const entropy = (counts) =>
   levels(counts).reduce((sum, { share }) => sum - share * Math.log2(share), 0);
 
-const WIDTHS = [0.01, 2];
+const WIDTHS = [0.001, 2]; // below 0.0007 the density between two levels would round to 0
 const tried = linspace(...WIDTHS.map(Math.log), 41).map(Math.exp);
 const CURVES = [
   ["bare", "density at the levels", colour.vermilion, "7 4"],
@@ -112,7 +112,7 @@ const price = {
     ["entropy of the shares", colour.ink, "1 3"]],
   plot: ({ width }, { curves: all, floor }) => ({
     x: { type: "log", domain: WIDTHS, label: "width of a peak, levels",
-      ticks: [0.01, 0.03, 0.1, 0.3, 1, 2], tickFormat: String },
+      ticks: [0.001, 0.01, 0.1, 1], tickFormat: String },
     y: { domain: [Math.min(0, ...all.map(({ bare }) => bare)), floor + 2.5], label: null, grid: true },
     marginBottom: 38,
     marks: [
@@ -141,7 +141,7 @@ export default figure({
       max: Math.log(WIDTHS[1]), get: ({ width }) => Math.log(width),
       set: (_, log) => ({ width: Math.exp(log) }), format: (log) => format(Math.exp(log)) },
     { play: "Make them narrower", every: 120, advance: ({ width }) =>
-      (width > WIDTHS[0] ? { width: Math.max(WIDTHS[0], width / 1.12) } : null) },
+      (width > WIDTHS[0] ? { width: Math.max(WIDTHS[0], width / 1.15) } : null) },
   ],
   numbers: (_, { now, floor }) => [
     ...CURVES.map(([name, text]) => [text, `${format(now[name])} bits`]),

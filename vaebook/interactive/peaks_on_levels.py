@@ -21,7 +21,7 @@ def peaks_on_levels(counts: ArrayLike, width: float = 1.0) -> LiveFigure:
     counts : shape (n,)
         How often each of the levels 0 to n - 1 occurs; n from 8 to 256, and at least two occur.
     width
-        Scale of a peak at the start, from 0.01 to 2 levels.
+        Scale of a peak at the start, from 0.001 to 2 levels.
 
     Returns
     -------
@@ -36,8 +36,8 @@ def peaks_on_levels(counts: ArrayLike, width: float = 1.0) -> LiveFigure:
     is_count = numbers.dtype.kind in "iu" and numbers.ndim == 1 and 8 <= numbers.size <= 256
     if not is_count or numbers.min() < 0 or np.count_nonzero(numbers) < 2:
         fail("counts", "8 to 256 whole numbers, two or more of them above 0", numbers)
-    if not 0.01 <= width <= 2:
-        fail("width", "a scale from 0.01 to 2 levels", repr(width))
+    if not 0.001 <= width <= 2:
+        fail("width", "a scale from 0.001 to 2 levels", repr(width))
     return LiveFigure(
         "peaks_on_levels",
         "Peaks on the levels of a pixel: make them narrow, and see three counts of bits",
