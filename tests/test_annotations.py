@@ -51,12 +51,13 @@ for gradient in (estimators.reparameterized_gradient, estimators.score_function_
 gaussian_2 = likelihoods.Gaussian(None)
 bernoulli, continuous = likelihoods.Bernoulli(), likelihoods.ContinuousBernoulli()
 plain = [bernoulli, likelihoods.Gaussian(0.5), gaussian_2, continuous]
-for likelihood in [*plain, likelihoods.CausalBernoulli(2, 2)]:
+causal = [likelihoods.CausalBernoulli(2, 2), likelihoods.CausalLogistic((1, 2, 2))]
+for likelihood in [*plain, *causal]:
     params = torch.randn(3, 4, 4 * likelihood.n_per_pixel, generator=g)
     pixels = run("sample", likelihood.sample, params, g)
     run("log_prob", likelihood.log_prob, pixels, params)
     run("log_prob", likelihood.log_prob, pixels[0], params)
-    if not isinstance(likelihood, likelihoods.CausalBernoulli):
+    if likelihood not in causal:
         run("mean", likelihood.mean, params)
 
 for model in (autoregressive.MADE(6, (5,)), autoregressive.PixelRNN(2, 3, 4, (5,))):

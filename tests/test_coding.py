@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.common import seeded
-from vaebook.coding import PRECISION, BitsBack, Stack, quantise
+from vaebook.coding import PRECISION, BitsBack, Stack, edge_code_bits, edge_prediction, quantise
 from vaebook.estimators import monte_carlo
 from vaebook.likelihoods import Gaussian
 from vaebook.priors import MixturePrior
@@ -145,3 +145,50 @@ def test_a_learned_prior_is_refused():
 def test_rows_of_distributions_are_rounded_row_by_row():
     rows = np.array([[0, 0.2, 1], [0, 1, 1]])
     np.testing.assert_array_equal(quantise(rows), [quantise(row) for row in rows])
+
+
+# --- images without a model -------------------------------------------------------------------
+
+
+def levels(*shape, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
+
+
+def test_edges_of_an_image_are_predicted_from_what_there_is():
+    image = levels(4, 5).astype(int)
+    predicted = edge_prediction(image.astype(np.uint8))
+    assert predicted[0].tolist() == [128, *image[0, :-1]]
+    assert predicted[1:, 0].tolist() == image[:-1, 0].tolist()
+
+
+def test_a_step_is_predicted_along_its_edge():
+    image = np.full((6, 6), 30, np.uint8)
+    image[:, 3:] = 200
+    assert (edge_prediction(image) == image)[1:].all()  # along the edge that the row above shows
+    assert (edge_prediction(image.T) == image.T)[1:, 1:].all()
+
+
+def test_a_flat_image_costs_a_bit_a_number_in_the_end():
+    """A Golomb-Rice code has no shorter word, and there is no run mode."""
+    bits = edge_code_bits(np.full((30, 2, 4, 4), 128, np.uint8))
+    assert bits[-1] == 2 * 4 * 4
+    assert bits[0] > bits[-1]
+
+
+def test_noise_costs_more_than_eight_bits_and_smooth_pictures_cost_less():
+    ramp = 20 + np.subtract.outer(np.arange(16), np.arange(16)).astype(np.uint8)
+    assert edge_code_bits(levels(4, 3, 16, 16)).mean() / 768 == pytest.approx(9, abs=1)
+    assert edge_code_bits(np.broadcast_to(ramp, (40, 1, 16, 16)))[-1] / 256 < 1.3
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 4, 4), (2, 1, 1, 1), (1, 3, 1, 5), (1, 1, 5, 1)])
+def test_images_of_every_size_have_a_length(shape):
+    bits = edge_code_bits(levels(*shape))
+    assert bits.shape == shape[:1]
+    assert (bits >= np.prod(shape[1:])).all()
+
+
+@pytest.mark.parametrize("images", [np.zeros((2, 4, 4), np.uint8), np.zeros((2, 1, 4, 4))])
+def test_only_8_bit_images_have_an_edge_code(images):
+    with pytest.raises(ValueError, match=r"^images: wanted uint8 of four dimensions, got "):
+        edge_code_bits(images)

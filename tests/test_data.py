@@ -846,3 +846,50 @@ def test_a_sprite_moves_grows_and_turns_as_its_factors_say():
     inside = images[..., 3, 3, :, :]  # a quarter of a turn: rows become columns
     assert (inside[:2, :, 0].mT - inside[:2, :, 4]).abs().mean() < 0.01
     assert torch.equal(data.sprites().images, images.view(-1, 256))
+
+
+# --- photographs
+
+
+def test_photographs_are_the_two_that_scikit_learn_ships():
+    photos = data.photographs()
+    assert (photos.shape, photos.dtype) == ((2, 427, 640, 3), np.uint8)
+    # bright sky above the temple, a red flower; another JPEG decoder may move a level or two
+    assert photos[0, :60].mean((0, 1)) == pytest.approx([211.5, 228.2, 246.6], abs=2)
+    assert photos[1, 150:250, 280:380, 0].mean() > photos[1, 150:250, 280:380, 2].mean() + 50
+
+
+def test_regions_of_the_photographs():
+    regions = data.photo_regions()
+    assert np.bincount(regions.ravel()).tolist() == [36, 12, 12]
+    for part in (1, 2):
+        own = regions == part
+        for axis in (0, 1):
+            assert not (own & np.roll(own, 1, axis))[1:, 1:].any()
+
+
+@pytest.mark.parametrize(("side", "step"), [(16, 16), (24, 7), (64, 1), (1, 30)])
+def test_patches_are_cut_from_their_regions(side, step):
+    """Position for position, from photographs whose pixels say where they are."""
+    photos, regions = data.photographs(), data.photo_regions()
+    patches = data.photo_patches(side, step)
+    for part, stride in ((0, step), (1, side), (2, side)):
+        expected = [
+            photo[row : row + side, column : column + side].transpose(2, 0, 1).ravel()
+            for photo in photos
+            for block in np.argwhere(regions == part)
+            for row in range(64 * block[0], 64 * block[0] + 65 - side, stride)
+            for column in range(64 * block[1], 64 * block[1] + 65 - side, stride)
+        ]
+        assert patches[part].dtype == torch.uint8
+        assert np.array_equal(patches[part].numpy(), expected)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [((0, 1), "side: wanted an integer of at least 1"), ((65, 1), "side: wanted at most 64")]
+    + [((16, 0), "step: wanted an integer of at least 1")],
+)
+def test_patches_of_no_use(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        data.photo_patches(*arguments)

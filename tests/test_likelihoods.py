@@ -14,6 +14,7 @@ from tests.common import normals, seeded, tensor
 from vaebook.likelihoods import (
     Bernoulli,
     CausalBernoulli,
+    CausalLogistic,
     ContinuousBernoulli,
     DiscretizedLogistic,
     Gaussian,
@@ -469,3 +470,123 @@ def test_a_causal_image_has_a_size(arguments, argument):
 def test_causal_pixels_that_do_not_fit_are_refused(x):
     with pytest.raises(ValueError, match=r"^x: wanted .*, got "):
         CausalBernoulli(2, 2).log_prob(x, torch.zeros(2, 4))
+
+
+# --- levels that look at their neighbours -----------------------------------------------------
+
+
+def causal_levels(image, reach, n_components=2, n_levels=4, width=1.0):
+    likelihood = CausalLogistic(image, reach, n_components, n_levels).double()
+    with torch.no_grad():
+        likelihood.weight.normal_(0, width, generator=seeded(7))
+    return likelihood
+
+
+def levels_of_all_images(n_numbers, n_levels):
+    return torch.cartesian_prod(*[torch.arange(n_levels, dtype=torch.float64)] * n_numbers) / (
+        n_levels - 1
+    )
+
+
+@pytest.mark.parametrize(
+    ("image", "reach"), [((3, 1, 1), 0), ((1, 2, 2), 1), ((2, 1, 2), 1), ((1, 2, 2), 0)]
+)
+def test_causal_levels_sum_to_one_and_follow_the_chain_rule(image, reach):
+    likelihood, n = causal_levels(image, reach), math.prod(image)
+    x, params = levels_of_all_images(n, 4), normals(6 * n, seed=1)
+    log_probs = likelihood.log_prob(x, params.expand(len(x), -1)).detach()
+    assert float(log_probs.logsumexp(0)) == pytest.approx(0, abs=1e-12)
+    places = list(itertools.product(*map(range, image)))  # channel, row, column
+    order = sorted(range(n), key=lambda i: (*places[i][1:], places[i][0]))
+    expected = torch.zeros(len(x), dtype=torch.float64)
+    for step, i in enumerate(order):  # number after number, as the docstring says
+        own = params.view(3, 2, n)[:, :, i].expand(len(x), -1, -1).clone()
+        for j in order[:step]:
+            down, right = (places[i][axis] - places[j][axis] for axis in (1, 2))
+            if down <= reach and abs(right) <= reach:
+                kernel = likelihood.weight[places[i][0], places[j][0]]
+                own[:, 1] += (kernel[reach - down, reach - right] * (x[:, j] - 0.5))[:, None]
+        expected += DiscretizedLogistic(2, 4).log_prob(x[:, [i]], own.flatten(1)).detach()
+    torch.testing.assert_close(log_probs, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(("image", "reach"), [((2, 1, 2), 1), ((1, 2, 2), 1)])
+def test_causal_draws_of_levels_have_the_stated_probabilities(image, reach):
+    likelihood = causal_levels(image, reach, n_levels=2, width=0.3)  # no image is too rare
+    n = math.prod(image)
+    params = 0.3 * normals(6 * n, seed=2)
+    params[2 * 2 * n :] += 1.0  # wide
+    draws = likelihood.sample(params.expand(50_000, -1), seeded(3))
+    index = (draws @ (2 ** torch.arange(n - 1, -1, -1, dtype=torch.float64))).long()
+    frequency = torch.bincount(index, minlength=2**n) / len(draws)
+    every = levels_of_all_images(n, 2)
+    probability = likelihood.log_prob(every, params.expand(2**n, -1)).exp().detach()
+    error = (probability * (1 - probability) / len(draws)).sqrt()
+    assert ((frequency - probability).abs() < 4.5 * error).all()
+
+
+def test_causal_levels_start_independent():
+    image = (3, 2, 2)
+    params = normals(5, 4, 3 * 2 * 12)
+    x = DiscretizedLogistic(2).sample(params[0], seeded(1))
+    likelihood = CausalLogistic(image, 1, 2).double()
+    expected = DiscretizedLogistic(2).log_prob(x, params)
+    torch.testing.assert_close(likelihood.log_prob(x, params), expected, rtol=1e-12, atol=1e-12)
+    drawn = likelihood.sample(params, seeded(2))
+    assert drawn.shape == (5, 4, 12)
+    likelihood.check_levels(drawn)
+    one = likelihood.sample(params[0, 0], seeded(2))
+    assert one.shape == (12,)
+    assert likelihood.sample(params[0, :0], seeded(2)).shape == (0, 12)
+    assert likelihood.log_prob(x[:0], params[0, :0]).shape == (0,)
+
+
+def test_causal_levels_are_differentiated_right_and_keep_their_precision():
+    likelihood = causal_levels((2, 2, 2), 1)
+    params = normals(3, 6 * 8).requires_grad_()
+    x = likelihood.sample(params.detach(), seeded(4))
+    weight = likelihood.weight.detach().clone().requires_grad_()
+
+    def log_prob(params, weight):
+        return torch.func.functional_call(_LogProb(likelihood), {"of.weight": weight}, (x, params))
+
+    assert torch.autograd.gradcheck(log_prob, (params, weight))
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = likelihood.float().log_prob(x.float(), params.detach().float())
+    assert mixed.dtype == torch.float32
+    exact = likelihood.double().log_prob(x, params)
+    torch.testing.assert_close(mixed.double(), exact.detach(), rtol=1e-5, atol=1e-4)
+
+
+class _LogProb(torch.nn.Module):
+    """The log-probability as a forward pass, for functional_call."""
+
+    def __init__(self, of):
+        super().__init__()
+        self.of = of
+
+    def forward(self, x, params):
+        return self.of.log_prob(x, params)
+
+
+def test_causal_levels_have_no_mean_in_closed_form():
+    with pytest.raises(NotImplementedError, match="average"):
+        CausalLogistic((1, 2, 2)).mean(torch.zeros(4 * 15))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "argument"),
+    [(((3, 0, 2),), "image"), (((3, 2),), "image"), (((1, 2, 2), -1), "reach")]
+    + [(((1, 2, 2), 1, 0), "n_components"), (((1, 2, 2), 1, 5, 1), "n_levels")],
+)
+def test_causal_levels_need_an_image(arguments, argument):
+    with pytest.raises(ValueError, match=rf"^{argument}: wanted .*, got "):
+        CausalLogistic(*arguments)
+
+
+@pytest.mark.parametrize("x", [torch.zeros(2, 3), torch.zeros(2, 4).int()])
+def test_causal_levels_that_do_not_fit_are_refused(x):
+    with pytest.raises(ValueError, match=r"^x: wanted .*, got "):
+        CausalLogistic((1, 2, 2)).log_prob(x, torch.zeros(2, 60))
+    with pytest.raises(ValueError, match=r"^params: wanted .*, got "):
+        CausalLogistic((1, 2, 2)).sample(torch.zeros(2, 59))

@@ -16,6 +16,7 @@ from vaebook.flows import flow_vae
 from vaebook.hierarchy import hierarchical_vae
 from vaebook.likelihoods import (
     CausalBernoulli,
+    CausalLogistic,
     ContinuousBernoulli,
     DiscretizedLogistic,
     Gaussian,
@@ -43,6 +44,7 @@ MODELS = {
     "residual": lambda: residual_vae(12, 3, 8, 1, ContinuousBernoulli()),
     "convolutional": lambda: conv_vae(3, 4, DiscretizedLogistic(2, 8), (3, 2, 2)),
     "neighbours": lambda: mlp_vae(12, 3, likelihood=CausalBernoulli(3, 4, 1)),
+    "levels": lambda: mlp_vae(12, 3, likelihood=CausalLogistic((3, 2, 2), 1, 2)),
     "mixture prior": with_mixture,
     "double": lambda: mlp_vae(12, 3).double(),
     "bfloat16": lambda: mlp_vae(12, 3).to(torch.bfloat16),

@@ -42,6 +42,7 @@ __all__ = [
     "Dataset",
     "GaussianBlobs",
     "ImageSet",
+    "Patches",
     "Pinwheel",
     "Ring",
     "Sprites",
@@ -52,6 +53,9 @@ __all__ = [
     "fixed_binarization",
     "load",
     "old_faithful",
+    "photo_patches",
+    "photo_regions",
+    "photographs",
     "read_idx",
     "sprites",
     "threshold_binarization",
@@ -267,6 +271,84 @@ def old_faithful() -> np.ndarray:
     if hashlib.sha256(eruptions.astype("<f8").tobytes()).hexdigest() != OLD_FAITHFUL_SHA256:
         raise ValueError(f"{source} is not the original file: reinstall vaebook")
     return eruptions
+
+
+class Patches(NamedTuple):
+    """Patches of photographs in three parts, each shape (n, 3 * side * side).
+
+    A row holds the red channel line by line, then green, then blue.
+    """
+
+    train: UInt8[Tensor, "n dimensions"]
+    validation: UInt8[Tensor, "n dimensions"]
+    test: UInt8[Tensor, "n dimensions"]
+
+
+BLOCK = 64  # side of the blocks of a photograph that belong to one part
+
+
+def photographs() -> UInt8[np.ndarray, "2 height width 3"]:
+    """Return the two photographs that scikit-learn ships, a temple and a flower.
+
+    Returns
+    -------
+    ndarray of uint8, shape (2, 427, 640, 3)
+        Red, green and blue levels. They were JPEG files once.
+    """
+    from sklearn.datasets import load_sample_images  # takes long, and few chapters need it
+
+    return np.stack(load_sample_images().images)
+
+
+def photo_regions() -> UInt8[np.ndarray, "rows columns"]:
+    """Return the part of each block of 64 x 64 pixels: 0 training, 1 validation, 2 test.
+
+    Returns
+    -------
+    ndarray of uint8, shape (6, 10)
+        Of either photograph. Blocks of validation and of test touch no other of their kind.
+    """
+    row, column = np.mgrid[:6, :10]
+    return np.array([2, 0, 1, 0, 0], np.uint8)[(2 * row + column) % 5]
+
+
+def photo_patches(side: int = 16, step: int = 4) -> Patches:
+    """Cut the photographs into square patches of 8-bit colour, each within one region.
+
+    Parts are split by region (:func:`photo_regions`): no pixel belongs to two of them, so that a
+    test patch is never a training patch moved a little.
+
+    Parameters
+    ----------
+    side
+        Of a patch, 1 to 64 pixels.
+    step
+        Between neighbouring training patches, which overlap where it is less than `side`.
+        Validation and test patches lie side by side.
+
+    Returns
+    -------
+    Patches
+        Of the temple first, block by block.
+
+    Raises
+    ------
+    ValueError
+        If `side` or `step` is out of range.
+    """
+    check_at_least("step", step, 1)
+    check_at_least("side", side, 1)
+    if side > BLOCK:
+        fail("side", f"at most {BLOCK}, the side of a region", side)
+    photos = photographs()[:, : 6 * BLOCK, : 10 * BLOCK].transpose(0, 3, 1, 2)
+    blocks = photos.reshape(2, 3, 6, BLOCK, 10, BLOCK).transpose(0, 2, 4, 1, 3, 5)
+    windows = np.lib.stride_tricks.sliding_window_view(blocks, (side, side), (-2, -1))
+    parts = []
+    for part, stride in enumerate((step, side, side)):
+        chosen = windows[:, photo_regions() == part, :, ::stride, ::stride]
+        rows = chosen.transpose(0, 1, 3, 4, 2, 5, 6).reshape(-1, 3 * side * side)
+        parts.append(torch.from_numpy(np.ascontiguousarray(rows)))
+    return Patches(*parts)
 
 
 def cache_folder() -> Path:

@@ -30,6 +30,7 @@ from vaebook.hierarchy import BottomUp, HierarchicalVAE, Ladder, LayeredPrior, T
 from vaebook.likelihoods import (
     Bernoulli,
     CausalBernoulli,
+    CausalLogistic,
     ContinuousBernoulli,
     DiscretizedLogistic,
     Gaussian,
@@ -58,6 +59,7 @@ PARTS: dict[type, tuple[str, ...]] = {
     ContinuousBernoulli: (),
     CausalBernoulli: ("height", "width", "reach"),
     DiscretizedLogistic: ("n_components", "n_levels"),
+    CausalLogistic: ("image", "reach", "n_components", "n_levels"),
     StandardNormal: ("n_latents",),
     MixturePrior: ("n_latents", "n_components"),
     LayeredPrior: ("layers", "below"),

@@ -40,6 +40,7 @@ from vaebook.gaussian import kl_to_standard_normal, log_normal, reparameterize
 from vaebook.likelihoods import (
     Bernoulli,
     CausalBernoulli,
+    CausalLogistic,
     DiscretizedLogistic,
     Gaussian,
     Likelihood,
@@ -301,7 +302,7 @@ class VAE(nn.Module):
         binary = isinstance(self.likelihood, Bernoulli | CausalBernoulli)
         if binary and not is_binary(x):
             fail("x", "binary pixels: a Bernoulli VAE gives grey ones no likelihood", "grey pixels")
-        if isinstance(self.likelihood, DiscretizedLogistic):
+        if isinstance(self.likelihood, DiscretizedLogistic | CausalLogistic):
             self.likelihood.check_levels(x)
         pieces = Pieces(k, rows_at_once(x, x.shape[1] * self.likelihood.n_per_pixel))
         with torch.inference_mode():
