@@ -102,7 +102,8 @@ def test_preview_opens_on_focus_and_closes(
         "term": 'article a[href*="glossary.html#term-"]',
         "figure": 'article a.reference[href^="#fig-"]',
     }[kind]
-    for path in [*CHAPTERS, "book/index.html", "book/appendices/glossary.html"]:
+    shortest_first = sorted(CHAPTERS, key=lambda path: (built_book / path).stat().st_size)
+    for path in [*shortest_first, "book/index.html", "book/appendices/glossary.html"]:
         _open(reader, bases["file"] + path)
         link = reader.locator(selector).first
         if link.count():
