@@ -5,6 +5,9 @@ import pytest
 from tools import catalogues
 
 CHAPTER = """\
+---
+kernelspec: {name: python3}
+---
 # A chapter
 
 Words with {eq}`eq-sum`, $x^2$ and a {doc}`link <other>`.

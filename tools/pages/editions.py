@@ -77,8 +77,12 @@ class CollectMessages(SphinxTransform):
     def apply(self, **kwargs: Any) -> None:
         """Change one page, as it is read."""
         page = self.env.docname
+        metadata = filter(lambda node: isinstance(node, nodes.field_list), self.document.children)
+        hidden = {id(node) for part in metadata for node in part.findall(nodes.TextElement)}
         for node in self.document.findall(nodes.TextElement):
-            if isinstance(node, nodes.math_block | nodes.title) and type(node) is not nodes.title:
+            if id(node) in hidden:  # what a notebook says of itself
+                node["translatable"] = False
+            elif isinstance(node, nodes.math_block | nodes.title) and type(node) is not nodes.title:
                 node["translatable"] = False  # formulas, and titles of exercises
             elif not node.source and isinstance(node.parent, nodes.entry):
                 node.source = self.document["source"]  # a table inside of a directive
