@@ -96,7 +96,7 @@ BEFORE = re.compile(
 )
 BEHIND = re.compile(r"\s*,\s*(?:colour\.|format\(|nats\(|`)")
 TECHNICAL = re.compile(
-    r"(?:[a-z]+(?:-[a-z]+)+|[a-z-]+:.*|var\(.*|\(prefers.*|https?:.*|\[.*\]|[A-Z]\w*[A-Z]\w*"
+    r"(?:[a-z]+(?:-[a-z]+)+|[a-z-]+:.*(?:;|var\(|\$\{).*|[a-z]+:\S.*|var\(.*|\(prefers.*|https?:.*|\[.*\]|[A-Z]\w*[A-Z]\w*"
     r"|use strict|.*\dpx.*)"
 )
 
