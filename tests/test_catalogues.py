@@ -104,12 +104,13 @@ const label = `At ${format(x)} there are ` +
 legend: [["prior", colour.blue], ["q(z), yours", colour.ink]], slider: "mean", label: "mean of q"
 on("pointerdown", () => `translate(${x}px)`)
 style: "width: 100%; cursor: pointer; " + "outline: 1px solid", numbers: ["gap: what is left", 1]
+fill: "none", name: word("p-value")
 """
 
 
 def test_messages_of_a_script_are_what_readers_see():
     found = ["draw a digit", "At ${0} there are ${1} draws.", "prior", "q(z), yours", "mean of q"]
-    found.append("gap: what is left")
+    found += ["gap: what is left", "p-value"]
     assert words.in_script(SCRIPT) == found
 
 

@@ -96,8 +96,8 @@ BEFORE = re.compile(
 )
 BEHIND = re.compile(r"\s*,\s*(?:colour\.|format\(|nats\(|`)")
 TECHNICAL = re.compile(
-    r"(?:[a-z]+(?:-[a-z]+)+|[a-z-]+:.*(?:;|var\(|\$\{).*|[a-z]+:\S.*|var\(.*|\(prefers.*|https?:.*|\[.*\]|[A-Z]\w*[A-Z]\w*"
-    r"|use strict|.*\dpx.*)"
+    r"(?:[a-z]+(?:-[a-z]+)+|[a-z-]+:.*(?:;|var\(|\$\{).*|[a-z]+:\S.*|var\(.*|\(prefers.*|https?:.*"
+    r"|\[.*\]|[A-Z]\w*[A-Z]\w*|use strict|.*\dpx.*)"
 )
 
 
@@ -163,6 +163,8 @@ def _message(string: str) -> tuple[str, list[str]]:
 
 def _is_shown(message: str, before: str, behind: str) -> bool:
     bare = re.sub(r"\$\{\d+\}", "", message)
+    if before.endswith("word("):  # marked in the script
+        return True
     if not re.search(r"[^\W\d_]{2}", bare) or TECHNICAL.fullmatch(message):
         return False
     is_text = re.search(r"[^\W\d_]\s|\s[^\W\d_]", bare) and re.search(r"[^\W\d_]{3}", bare)

@@ -274,14 +274,17 @@ def old_faithful() -> np.ndarray:
 
 
 class Patches(NamedTuple):
-    """Patches of photographs in three parts, each shape (n, 3 * side * side).
+    """Patches of photographs in three parts.
 
-    A row holds the red channel line by line, then green, then blue.
+    Parameters
+    ----------
+    train, validation, test : Tensor of uint8, shape (n, 3 * side * side)
+        A row holds the red channel line by line, then green, then blue.
     """
 
-    train: UInt8[Tensor, "n dimensions"]
-    validation: UInt8[Tensor, "n dimensions"]
-    test: UInt8[Tensor, "n dimensions"]
+    train: Tensor
+    validation: Tensor
+    test: Tensor
 
 
 BLOCK = 64  # side of the blocks of a photograph that belong to one part

@@ -155,9 +155,9 @@ export default figure({
   describe: ({ done }, { last, steps }) => {
     if (!done) return "The message that is there before.";
     const change = bits(last.n) - bits(steps[done - 1].n);
-    const way = change < 0 ? "shorter" : "longer";
     const [act, name] = last.kind.split(" ");
-    return `${act === "pop" ? "Popped" : "Pushed"} ${name} = ${last.symbol}: the message is ` +
-      `${format(Math.abs(change))} bits ${way}.`;
+    return act === "pop"
+      ? `Popped ${name} = ${last.symbol}: the message is ${format(-change)} bits shorter.`
+      : `Pushed ${name} = ${last.symbol}: the message is ${format(change)} bits longer.`;
   },
 });

@@ -147,6 +147,6 @@ export default figure({
     const crossed = path.slice(1).filter((point, i) =>
       nearest(point, vectors) !== nearest(path[i], vectors)).length;
     return `Vector ${own} stands for z. ` +
-      `On its way z crossed ${crossed} ${crossed === 1 ? "wall" : "walls"}.`;
+      `Walls that z crossed on its way: ${crossed}.`;
   },
 });

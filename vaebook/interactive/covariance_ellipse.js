@@ -52,8 +52,8 @@ const end = (state, axis) => {
 // An axis has no direction: the angle stays between -90 and 90 degrees.
 const fold = (angle) => angle - 180 * Math.round(angle / 180);
 
-const axisHandle = (axis) => ({
-  label: `End of the ${axis} axis, two standard deviations from the mean`,
+const axisHandle = (axis, label) => ({
+  label,
   x: (state) => end(state, axis)[0],
   y: (state) => end(state, axis)[1],
   move: ({ mean }, x, y) => {
@@ -98,8 +98,8 @@ const plane = {
     `Ellipses of a Gaussian with correlation ${format(correlation)}. A line at x₂ = ` +
     `${format(cut)} cuts them; there the mean of x₁ is ${format(given.mean)}.`,
   handles: [
-    axisHandle("first"),
-    axisHandle("second"),
+    axisHandle("first", "End of the first axis, two standard deviations from the mean"),
+    axisHandle("second", "End of the second axis, two standard deviations from the mean"),
     {
       label: "The cut: the observed value of x₂",
       x: () => 3.6,

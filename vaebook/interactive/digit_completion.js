@@ -1,7 +1,7 @@
 // A digit completed pixel by pixel, by the trained row model: a recurrent network over rows, and a
 // masked network within the row. Everything is computed here, from the network's weights.
 
-const { array, clamp, figure, format, make, network, once, random } = vaebookLive;
+const { array, clamp, figure, format, make, network, once, random, word } = vaebookLive;
 
 const sigmoid = (t) => 1 / (1 + Math.exp(-t));
 const silu = (t) => t * sigmoid(t);
@@ -234,7 +234,7 @@ function describe({ pixel, unit, width, degrees, cut, drawn }, { r, at, n, proba
   return `${cut} rows are kept, all other pixels drawn.`;
 }
 
-const none = (text) => (value) => (value < 0 ? "none" : text(value));
+const none = (text) => (value) => (value < 0 ? word("none") : text(value));
 const again = { drawn: [] };
 
 export default figure({

@@ -1,7 +1,7 @@
 // What three divergences charge a model q that leaves out modes of p, or makes them too broad.
 // p is an even mixture of round normal peaks on a line, q of those among them that are kept.
 
-const { Plot, colour, figure, format, linspace, logNormal, logSumExp } = vaebookLive;
+const { Plot, colour, figure, format, linspace, logNormal, logSumExp, word } = vaebookLive;
 
 /** Log-density at x of an even mixture of normal distributions. */
 export const logMixture = (x, centres, std) =>
@@ -120,7 +120,7 @@ export default figure({
       format: (value) => format(value, 1) },
   ],
   numbers: (_, { now, exact }) => [
-    ["divergence", "q as drawn", "no overlap"],
+    [word("divergence"), "q as drawn", "no overlap"],
     ...Object.entries(NAMES).map(([key, text]) =>
       [text, now ? nats(now[key]) : "–", exact ? nats(exact[key]) : "–"]),
   ],

@@ -2,7 +2,7 @@
 // E- and M-steps. The bound belongs to the responsibilities of the last E-step; the log-likelihood
 // to the Gaussians alone. Between the two lies a KL divergence.
 
-const { Plot, clamp, colour, figure, format, linspace, logSumExp, nats } = vaebookLive;
+const { Plot, clamp, colour, figure, format, linspace, logSumExp, nats, word } = vaebookLive;
 
 /** Log-density of each point together with each component: rows of K numbers. */
 export function logJoint(points, { weights, means, covariances }) {
@@ -62,7 +62,7 @@ export function spike({ points, means, covariances }, k) {
   return { covariances: put(covariances, covariances[k].map((row) => row.map((v) => v / 4))) };
 }
 
-const HUES = [colour.blue, colour.vermilion], NAMES = ["blue", "red"];
+const HUES = [colour.blue, colour.vermilion], NAMES = [word("blue"), word("red")];
 const view = ({ points, weights, means, covariances, q }) => {
   const mixture = { weights, means, covariances };
   return { likelihood: logLikelihood(points, mixture), bound: bound(points, mixture, q) };

@@ -157,7 +157,7 @@ export default figure({
     },
   ],
   numbers: ({ k }, { at, spread, best, elbo, counting }) => [
-    [`mean of 400 estimates from ${k} ${k === 1 ? "draw" : "draws"}`, `${format(at, 1)} nats`],
+    [`mean of 400 estimates, K = ${k}`, `${format(at, 1)} nats`],
     ["their standard deviation", `${format(spread, 1)} nats`],
     ["ELBO, the mean of all log-weights", `${format(elbo, 1)} nats`],
     ["log p(x), from all draws of the better encoder", `${format(best, 1)} nats`],

@@ -104,7 +104,9 @@ function describe(state) {
   if (costs.length === 0) return "No groups yet: drag the centres, or step.";
   const J = format(costs.at(-1), 1);
   if (advance(state) !== null)
-    return `J is ${J}. Next: ${moving ? "each centre goes to the mean of its group" : "new groups"}.`;
+    return moving
+      ? `J is ${J}. Next: each centre goes to the mean of its group.`
+      : `J is ${J}. Next: new groups.`;
   return costs.at(-1) > 1.01 * best
     ? `Stopped at J = ${J}, where the best known is ${format(best, 1)}: no step leads on from here.`
     : `Stopped at J = ${J}, the best known.`;

@@ -1,7 +1,7 @@
 // Two ways between the codes of two digits, a straight line and an arc: the images on both, what a
 // judge makes of them, and how far from the centre of the codes each way leads.
 
-const { Plot, colour, figure, format, rows } = vaebookLive;
+const { Plot, colour, figure, format, rows, word } = vaebookLive;
 
 /** Squared lengths of the points on both ways, from the products a·a, a·b and b·b of their ends. */
 export function squaredLengths([aa, ab, bb], s) {
@@ -29,7 +29,7 @@ const verdictAt = ({ data, pair }, way, step) => ({
 
 const accepted = ({ data }, { confidence }) => confidence >= data.threshold;
 const say = (state, verdict) =>
-  `${accepted(state, verdict) ? "accepted as a" : "not accepted; nearest a"} ${verdict.name}`;
+  accepted(state, verdict) ? `accepted as a ${verdict.name}` : `not accepted; nearest a ${verdict.name}`;
 
 const pictures = {
   wide: true,
@@ -77,7 +77,7 @@ const far = {
   height: 220,
   title: "Distance from the centre of all codes",
   legend: [["line", colour.vermilion, "7 4"], ["arc", colour.teal]],
-  plot: curves(distanceAt, [0, 1.6], "usual distances", () => 1, "usual"),
+  plot: curves(distanceAt, [0, 1.6], "usual distances", () => 1, word("usual")),
   label: (state) =>
     `The distance along both ways. Here it is ${format(distanceAt(state, 0, state.step))} on the line and ` +
     `${format(distanceAt(state, 1, state.step))} on the arc, in units of the usual one.`,
@@ -87,7 +87,7 @@ const sure = {
   height: 220,
   title: "The judge's confidence in some digit",
   legend: [["line", colour.vermilion, "7 4"], ["arc", colour.teal]],
-  plot: curves((state, way, step) => verdictAt(state, way, step).confidence, [0, 1.05], "confidence",
+  plot: curves((state, way, step) => verdictAt(state, way, step).confidence, [0, 1.05], word("confidence"),
     ({ data }) => data.threshold, "accepted from here on"),
   label: (state) =>
     `The confidence along both ways. Here it is ${format(verdictAt(state, 0, state.step).confidence)} on ` +

@@ -554,6 +554,9 @@ globalThis.vaebookLive = (() => {
     return { render };
   }
 
+  /** A single word that readers see: by this mark the tool for translators finds it. */
+  const word = (text) => text;
+
   return { Plot, array, clamp, colour, drawPicture, figure, format, latest, linspace, logNormal,
-    logSumExp, make, movableNormal, nats, network, normal, once, random, rows };
+    logSumExp, make, movableNormal, nats, network, normal, once, random, rows, word };
 })();

@@ -1,7 +1,7 @@
 // A permutation test at work: the two samples are mixed and dealt out again, and each time their
 // energy distance goes into the histogram. The p-value counts those at least as large.
 
-const { Plot, colour, figure, format, linspace, once, random } = vaebookLive;
+const { Plot, colour, figure, format, linspace, once, random, word } = vaebookLive;
 
 /** All distances between the points of a list, row by row. */
 export const distances = once((points) =>
@@ -127,6 +127,6 @@ export default figure({
     ["observed energy distance", format(observed, 3)],
     ["times dealt", String(shuffled.length)],
     ["of them at least as large", String(Math.round(p * (1 + shuffled.length)) - 1)],
-    ["p-value", format(p, 3)],
+    [word("p-value"), format(p, 3)],
   ],
 });

@@ -1,7 +1,7 @@
 // The posterior of a linear hierarchy with two layers, and what three kinds of q can say of it.
 // z₂ is one number, z₁ has d units z₂a + noise of variance 1, x is z₁ + noise of deviation σ.
 
-const { Plot, colour, figure, format, linspace, nats } = vaebookLive;
+const { Plot, colour, figure, format, linspace, nats, word } = vaebookLive;
 
 /** Entries of the posterior's precision: of z₂, between z₂ and a unit of z₁, of a unit of z₁. */
 export const precision = ({ strength, noise, units }) => ({
@@ -43,7 +43,7 @@ function ellipse(s11, s12, s22, radius = 2) {
   ]);
 }
 
-const NAMES = { apart: "each layer apart", bottomUp: "bottom-up", topDown: "top-down" };
+const NAMES = { apart: "each layer apart", bottomUp: word("bottom-up"), topDown: word("top-down") };
 const STRENGTHS = [0, 3], NOISES = [0.3, 3];
 
 const plane = (title, x, y, pick) => ({
