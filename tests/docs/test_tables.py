@@ -56,6 +56,7 @@ def test_lines_around_a_table_stay():
         f"{TABLE}another  line\n",  # a row that fits no column
         f"another  kind  of  line{TABLE}",
         "one  1\ntwo\nthree  3\n",
+        "kind  a  b\none  1  2  (nats)\ntwo  3  4  (nats)",  # which of them has no head?
     ],
 )
 def test_what_is_no_table_stays_as_printed(printed):

@@ -39,14 +39,15 @@ def fields(line: str) -> list[str]:
 def find(text: str) -> Table | None:
     """Find the table in what a cell printed, if it printed one.
 
-    Its lines follow each other and have equally many fields, the head possibly one less. There is
-    none if a line beside it looks as if it should belong to it, or if a field is a sentence.
+    Its lines follow each other and have equally many fields; the head may be blank over the names of
+    the rows. There is none if a line beside it looks as if it should belong to it, or if a field is a sentence.
     """
     lines = text.rstrip().split("\n")
     rows = list(map(fields, lines))
     for first, head in enumerate(rows[:-2]):
         width = len(rows[first + 1])
-        if width > 1 and (len(head) == width or len(head) == width - 1 > 1):
+        over_names = len(head) == width - 1 > 1 and lines[first].startswith("  ")
+        if width > 1 and (len(head) == width or over_names):
             body = list(takewhile(partial(is_wide, width), rows[first + 1 :]))
             end = first + 1 + len(body)
             beside = [row for row in rows[:first] + rows[end:] if len(row) > 1]
