@@ -39,8 +39,9 @@ def fields(line: str) -> list[str]:
 def find(text: str) -> Table | None:
     """Find the table in what a cell printed, if it printed one.
 
-    Its lines follow each other and have equally many fields; the head may be blank over the names of
-    the rows. There is none if a line beside it looks as if it should belong to it, or if a field is a sentence.
+    Its lines follow each other and have equally many fields; the head may be blank over the names
+    of the rows. There is none if a line beside it looks as if it should belong to it, or if a field
+    is a sentence.
     """
     lines = text.rstrip().split("\n")
     rows = list(map(fields, lines))
