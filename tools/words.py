@@ -163,7 +163,7 @@ def _message(string: str) -> tuple[str, list[str]]:
 
 def _is_shown(message: str, before: str, behind: str) -> bool:
     bare = re.sub(r"\$\{\d+\}", "", message)
-    if before.endswith("word("):  # marked in the script
+    if before.endswith("word(") or re.match(r"\s*,\s*colour\.", behind):  # marked; a legend
         return True
     if not re.search(r"[^\W\d_]{2}", bare) or TECHNICAL.fullmatch(message):
         return False

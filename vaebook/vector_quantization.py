@@ -2,11 +2,12 @@ r"""Autoencoders with discrete codes: each part of a code is the nearest vector 
 
 A `VQVAE` is an encoder, a codebook, a decoder, a likelihood and a distribution of codes::
 
-    model = mlp_vqvae(n_positions=8, n_codes=128)
-    fit(model, pixels, vq_objective, transform=dynamic_binarization)
-    perplexity(model.codes(x), 128)                         # how many codes are in use
-    fit(model.prior, model.codes(x), likelihood_objective)  # learn which codes occur
-    model.elbo(x)                                           # nats, one a datum
+    model = mlp_vqvae(n_codes=128)
+    fit(model, pixels, vq_objective)
+    codes = model.codes(x)
+    perplexity(codes, 128)  # how many are in use
+    fit(model.prior, codes, likelihood_objective)
+    model.elbo(x)  # nats, one a datum
     model.sample(16, generator)
 
 A code is a row of whole numbers from 0 to n_codes - 1, shape (batch, n_positions). Every bound is
