@@ -16,6 +16,9 @@ PAGES = [
 ALLOWED = {
     ("appendices/glossary.md", "0.01"): "the conventional threshold of an active unit",
     ("appendices/glossary.md", "2 bits"): "part of the definition of the nat",
+    ("practice/discrete_codes.ipynb", "48 times"): "a quotient of published sizes",
+    ("practice/discrete_codes.ipynb", "0.8"): "the value of an integral in the exercise",
+    ("practice/images.ipynb", "4s"): "four times a scale, in a formula",
 }
 
 UNITS = r"(?:\s|\\,|-)*(?:%|\\%|percent|ms|s|seconds?|minutes?|nats?|bits?|[KMG]i?B|times)(?!\w)"
