@@ -13,7 +13,7 @@ from typing import Any
 
 import axe_playwright_python
 import pytest
-from playwright.sync_api import Browser, Locator, Page, Request
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, Request
 
 HTML = Path(os.environ.get("VAEBOOK_HTML", Path(__file__).parents[2] / "_build" / "html"))
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
@@ -185,7 +185,7 @@ def _describe(violation: dict[str, Any]) -> str:
 
 
 class Tab:
-    """A tab that goes from page to page, as a reader does, and notes what goes wrong on each."""
+    """A tab in which a page is opened once, and what goes wrong there."""
 
     def __init__(self, page: Page, base: str, scheme: str) -> None:
         self.page, self.base, self.scheme = page, base, scheme
@@ -213,9 +213,6 @@ class Tab:
     def look(self, path: str) -> dict[str, Visit]:
         """Open a page once, look at it at each width, and move its live figures."""
         page, looks = self.page, {}
-        page.goto("about:blank")
-        self.external, self.missing, self.errors = [], [], []
-        page.set_viewport_size({"width": WIDTHS["desktop"], "height": 900})
         page.goto(self.base + path, wait_until="load")
         page.evaluate(AXE)
         for name, width in WIDTHS.items():
@@ -254,25 +251,30 @@ def _fault_of(figure: Locator) -> str:
 
 
 @pytest.fixture(scope="session")
-def tabs(browser: Browser, bases: dict[str, str]) -> Iterator[dict[str, Tab]]:
-    """Open one tab for each protocol: a tab of its own for each page takes a third longer."""
-    opened = {}
-    for protocol, scheme in PROTOCOLS.items():
-        context = browser.new_context(color_scheme=scheme, reduced_motion="reduce")
+def contexts(browser: Browser) -> Iterator[dict[str, BrowserContext]]:
+    """Open one browsing context for each protocol."""
+    opened = {
+        protocol: browser.new_context(color_scheme=scheme, reduced_motion="reduce")
+        for protocol, scheme in PROTOCOLS.items()
+    }
+    for context in opened.values():
         context.set_default_timeout(PATIENCE)
-        opened[protocol] = Tab(context.new_page(), bases[protocol], scheme)
     yield opened
-    for tab in opened.values():
-        tab.page.context.close()
+    for context in opened.values():
+        context.close()
 
 
 @pytest.fixture(scope="session")
-def look(tabs: dict[str, Tab]) -> Any:
+def look(contexts: dict[str, BrowserContext], bases: dict[str, str]) -> Any:
     """Return a function that opens a page in a mode, once, and remembers what was there."""
 
     @functools.cache
     def visit(path: str, protocol: str) -> dict[str, Visit]:
-        return tabs[protocol].look(path)
+        page = contexts[protocol].new_page()
+        try:
+            return Tab(page, bases[protocol], PROTOCOLS[protocol]).look(path)
+        finally:
+            page.close()
 
     def look_at(path: str, mode: str) -> Visit:
         protocol, _, width = mode.split("-")
