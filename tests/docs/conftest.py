@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from sphinx import locale
 from sphinx.testing.util import SphinxTestApp
+
+from tools import catalogues
 
 CONFIGURATION = """
 extensions = ["myst_nb", "tools.pages"]
@@ -81,8 +84,11 @@ class Book:
 
 
 @pytest.fixture
-def book(tmp_path):
+def book(tmp_path, monkeypatch):
     """A book of one statement with a test and one definition: nothing to complain about."""
+    # neither the translations of the real book nor those of the test before
+    monkeypatch.setattr(catalogues, "COMPILED", tmp_path / "compiled")
+    locale.translators.clear()
     book = Book(tmp_path / "book")
     book.write("index.md", INDEX)
     book.write("chapter.md", "# Chapter\n\n$$1 + 1 = 2$$ (eq-sum)\n\n$$a := 1$$ (def-a)\n")

@@ -33,7 +33,6 @@ CHINESE = {
 def book(book, monkeypatch, tmp_path):
     """Two pages, one of which will be translated, in a folder of the pages that may be."""
     monkeypatch.setattr(catalogues, "FOLDER", tmp_path / "locale")
-    monkeypatch.setattr(catalogues, "COMPILED", tmp_path / "compiled")
     book.write("book/chapter.md", CHAPTER)
     book.write("book/other.md", "# Other\n\nSee {doc}`chapter`.\n")
     (book.folder / "chapter.md").unlink()

@@ -207,7 +207,7 @@ def test_a_translated_book_keeps_its_marks(book):
     assert book.build(fresh=True) == ""
     page = book.page("chapter.html")
     assert "<h1>章" in page
-    assert page.count("✓ ") == 1
+    assert page.count("✓ checked") == 1
 
 
 @pytest.mark.parametrize("builder", ["text", "linkcheck"])
