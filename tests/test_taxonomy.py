@@ -65,6 +65,8 @@ their_mixture = from_estimator(sklearn_mixture.GaussianMixture(2).fit(points))
 mixture = from_estimator(GaussianMixture(2, random_state=0).fit(points))
 classical = [kernels, our_kernels, mixture, their_mixture, naive, naive_coins]
 sequences = sequence_density(GaussianHMM(2, random_state=0).fit(points[:, :1]), 3)
+by_gradient = [masked, recurrent, bounded, layered, flowing, conditional, denoiser]
+with_density = [tractable, gaussian, *by_gradient, *classical, sequences]
 
 
 @pytest.mark.parametrize(
@@ -101,23 +103,7 @@ def test_classification(model, branch, protocols):
     assert claimed == protocols
 
 
-@pytest.mark.parametrize(
-    "model",
-    [
-        tractable,
-        gaussian,
-        masked,
-        recurrent,
-        bounded,
-        layered,
-        flowing,
-        conditional,
-        denoiser,
-        *classical,
-        sequences,
-        adversarial,
-    ],
-)
+@pytest.mark.parametrize("model", [*with_density, adversarial])
 def test_laws_of_a_sampler(model):
     state = torch.get_rng_state()
     same, again, other = (
@@ -129,22 +115,7 @@ def test_laws_of_a_sampler(model):
     assert torch.equal(state, torch.get_rng_state())
 
 
-@pytest.mark.parametrize(
-    "model",
-    [
-        tractable,
-        gaussian,
-        masked,
-        recurrent,
-        bounded,
-        layered,
-        flowing,
-        conditional,
-        denoiser,
-        *classical,
-        sequences,
-    ],
-)
+@pytest.mark.parametrize("model", with_density)
 def test_laws_of_a_density(model):
     x = model.sample(5, torch.Generator().manual_seed(0))
     if isinstance(model, TractableDensity):
