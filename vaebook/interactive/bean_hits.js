@@ -1,6 +1,6 @@
 // Throws at a cube with a ball in its middle: how the share of hits falls with the dimension.
 
-const { Plot, colour, figure, format, linspace, random } = vaebookLive;
+const { Plot, colour, figure, format, linspace, random, word } = vaebookLive;
 
 const N_THROWS = 500;
 
@@ -112,7 +112,7 @@ export default figure({
   ],
   numbers: ({ d, radius }, { hits }) => [
     ["chance of a hit, by the formula", say(logHitRate(d, radius))],
-    ["counted", `${hits} of ${N_THROWS}`],
+    ["counted", word(`${hits} of ${N_THROWS}`)],
     ["throws for an even chance of one hit", whole(throwsForOne(d, radius))],
   ],
 });

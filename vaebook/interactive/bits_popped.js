@@ -56,18 +56,18 @@ export function trace(state) {
   for (const x of images) {
     const q = quantise(weights(state, x));
     const [z, rest] = pop(steps.at(-1).n, q);
-    steps.push({ kind: "pop z", symbol: z, cdf: q, n: rest });
+    steps.push({ kind: "pop-z", symbol: z, cdf: q, n: rest });
     const given = quantise(likelihood[z]);
-    steps.push({ kind: "push x", symbol: x, cdf: given, n: push(rest, x, given) });
-    steps.push({ kind: "push z", symbol: z, cdf: prior, n: push(steps.at(-1).n, z, prior) });
+    steps.push({ kind: "push-x", symbol: x, cdf: given, n: push(rest, x, given) });
+    steps.push({ kind: "push-z", symbol: z, cdf: prior, n: push(steps.at(-1).n, z, prior) });
   }
   return steps;
 }
 
 const LOOK = {
-  "pop z": [colour.vermilion, "z popped, with q(z | x)"],
-  "push x": [colour.blue, "x pushed, with p(x | z)"],
-  "push z": [colour.teal, "z pushed, with p(z)"],
+  "pop-z": [colour.vermilion, "z popped, with q(z | x)"],
+  "push-x": [colour.blue, "x pushed, with p(x | z)"],
+  "push-z": [colour.teal, "z pushed, with p(z)"],
 };
 
 function view(state) {
@@ -114,7 +114,7 @@ const range = {
   plot: (_, { last }, width) => {
     const cdf = last.cdf ?? [0, TOTAL];
     const parts = cdf.slice(1).map((end, j) => ({ from: cdf[j] / TOTAL, to: end / TOTAL, j }));
-    const name = last.kind === "push x" ? "x" : "z";
+    const name = last.kind === "push-x" ? "x" : "z";
     const wide = parts.filter(({ from, to }) => (to - from) * width > 48);
     return {
       x: { domain: [0, 1], label: "probability" },
@@ -155,7 +155,7 @@ export default figure({
   describe: ({ done }, { last, steps }) => {
     if (!done) return "The message that is there before.";
     const change = bits(last.n) - bits(steps[done - 1].n);
-    const [act, name] = last.kind.split(" ");
+    const [act, name] = last.kind.split("-");
     return act === "pop"
       ? `Popped ${name} = ${last.symbol}: the message is ${format(-change)} bits shorter.`
       : `Pushed ${name} = ${last.symbol}: the message is ${format(change)} bits longer.`;

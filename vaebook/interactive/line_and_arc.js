@@ -71,7 +71,8 @@ function curves(values, domain, label, rule, ruleText) {
 }
 
 const distanceAt = (state, way, step) =>
-  distances(state.data.products[state.pair], shareAt(state, step), state.data.dimension)[WAYS[way][0]];
+  distances(state.data.products[state.pair], shareAt(state, step), state.data.dimension)[
+    way ? "arc" : "line"];
 
 const far = {
   height: 220,
