@@ -67,9 +67,14 @@
         if (title.toLowerCase().includes(spelling)) add(pages, page, Scorer.title);
       }
     }
-    // The last one is shown first.
+    // The last one is shown first. What a page has beyond its best two comes behind other pages.
+    const places = new Map(); // of each page, the best first
+    for (const result of [...found.values()].sort((a, b) => b[4] - a[4]))
+      places.set(result[0], [...(places.get(result[0]) ?? []), result]);
+    const isFurther = (result) => places.get(result[0]).indexOf(result) > 1;
     return [...found.values()].sort((a, b) =>
-      rank(a[0]) - rank(b[0]) || pages.get(a[0]) - pages.get(b[0]) || a[4] - b[4]);
+      rank(a[0]) - rank(b[0]) || isFurther(b) - isFurther(a) ||
+      pages.get(a[0]) - pages.get(b[0]) || a[4] - b[4]);
   };
 
   // The lines shown of a page: its text, with each formula once.

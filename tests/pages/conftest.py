@@ -20,9 +20,11 @@ AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(enc
 
 # Each page is opened over http in light mode and as a file in dark mode, at both widths. Rules
 # that look at colours run in each mode; the others see the same document in dark mode again.
+# Chinese pages differ in their words: but for two, they are opened over http only.
 PROTOCOLS = {"http": "light", "file": "dark"}
 WIDTHS = {"desktop": 1280, "phone": 390}
 MODES = [f"{protocol}-{s}-{w}" for protocol, s in PROTOCOLS.items() for w in WIDTHS]
+CHINESE_AS_FILES = ["zh/book/index.html", "zh/book/latent_variables/vae_training.html"]
 AXE_OPTIONS = {
     "light": "{preload: false, resultTypes: ['violations']}",
     "dark": "{preload: false, resultTypes: ['violations'], runOnly: ['cat.color']}",
@@ -73,6 +75,12 @@ MEASURE_EACH_LOOK_ONCE = """() => {
   const contrasts = ["color-contrast", "color-contrast-enhanced"];
   axe.configure({ rules: contrasts.map((id) => ({ id, selector })) });
 }"""
+# The shapes of a formula, half of a chapter's elements, are hidden from readers of the screen: rules
+# pass over them. Without them axe is a third faster.
+WITHOUT_SHAPES = """() => {
+  for (const shapes of document.querySelectorAll(".katex-html[aria-hidden=true]"))
+    shapes.replaceChildren();
+}"""
 OVERFLOW = """() => {
   const width = document.documentElement.clientWidth;
   if (document.documentElement.scrollWidth <= width) return [];
@@ -116,11 +124,19 @@ def source_pages() -> list[str]:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run the tests that ask for a page once for each page, and for each mode."""
-    if "path" in metafunc.fixturenames:
-        # At least one item, so that a missing book is a failure and not an empty run.
-        metafunc.parametrize("path", [*pages(), *source_pages()[:1]] or ["book/index.html"])
-    if "mode" in metafunc.fixturenames:
-        metafunc.parametrize("mode", MODES)
+    if "path" not in metafunc.fixturenames:
+        return
+    # At least one item, so that a missing book is a failure and not an empty run.
+    found = [*pages(), *source_pages()[:1]] or ["book/index.html"]
+    if "mode" not in metafunc.fixturenames:
+        metafunc.parametrize("path", found)
+        return
+    visits = [(path, mode) for path in found for mode in MODES]
+    shortened = set(chinese_pages()) - set(CHINESE_AS_FILES)
+    metafunc.parametrize(
+        ("path", "mode"),
+        [(path, mode) for path, mode in visits if path not in shortened or "http" in mode],
+    )
 
 
 PATIENCE = 120_000  # milliseconds: a page of many equations on a machine that does other work
@@ -212,23 +228,31 @@ class Tab:
 
     def look(self, path: str) -> dict[str, Visit]:
         """Open a page once, look at it at each width, and move its live figures."""
-        page, looks = self.page, {}
+        page = self.page
         page.goto(self.base + path, wait_until="load")
         page.evaluate(AXE)
-        for name, width in WIDTHS.items():
-            page.set_viewport_size({"width": width, "height": 900})
-            page.evaluate(SETTLED)
-            overflow, unreachable = page.evaluate(OVERFLOW), page.evaluate(UNREACHABLE)
-            page.evaluate(MEASURE_EACH_LOOK_ONCE)
-            result = page.evaluate(f"() => axe.run(document, {AXE_OPTIONS[self.scheme]})")
-            looks[name] = overflow, unreachable, [_describe(v) for v in result["violations"]]
+        boxes = {}
+        for name in WIDTHS:
+            self._settle(name)
+            boxes[name] = page.evaluate(OVERFLOW), page.evaluate(UNREACHABLE)
         figures = page.locator(".vaebook-static").all()
         if figures:
-            page.set_viewport_size({"width": WIDTHS["desktop"], "height": 900})
-            page.evaluate(SETTLED)
+            self._settle("desktop")
         faults = [_fault_of(figure) for figure in figures]
+        page.evaluate(WITHOUT_SHAPES)
+        violations = {name: self._violations(name) for name in WIDTHS}
         noted = self.external, self.missing, self.errors
-        return {name: Visit(*noted, *look, faults) for name, look in looks.items()}
+        return {name: Visit(*noted, *boxes[name], violations[name], faults) for name in WIDTHS}
+
+    def _settle(self, width: str) -> None:
+        self.page.set_viewport_size({"width": WIDTHS[width], "height": 900})
+        self.page.evaluate(SETTLED)
+
+    def _violations(self, width: str) -> list[str]:
+        self._settle(width)
+        self.page.evaluate(MEASURE_EACH_LOOK_ONCE)
+        result = self.page.evaluate(f"() => axe.run(document, {AXE_OPTIONS[self.scheme]})")
+        return [_describe(violation) for violation in result["violations"]]
 
 
 def _fault_of(figure: Locator) -> str:
