@@ -75,7 +75,7 @@ MEASURE_EACH_LOOK_ONCE = """() => {
   const contrasts = ["color-contrast", "color-contrast-enhanced"];
   axe.configure({ rules: contrasts.map((id) => ({ id, selector })) });
 }"""
-# The shapes of a formula, half of a chapter's elements, are hidden from readers of the screen: rules
+# The shapes of formulas, half of a chapter's elements, are hidden from screen readers: the rules
 # pass over them. Without them axe is a third faster.
 WITHOUT_SHAPES = """() => {
   for (const shapes of document.querySelectorAll(".katex-html[aria-hidden=true]"))
