@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +23,7 @@ from torch import Generator, Tensor, nn
 
 from vaebook._checks import check_at_least, check_in, fail
 from vaebook.networks import check_input, mlp
+from vaebook.recorded import Recorded
 from vaebook.rows import Batches, as_rows
 from vaebook.training import (
     History,
@@ -201,6 +202,7 @@ def fit_gan(
     ema: float | None = 0.999,
     seed: int = 0,
     device: str | torch.device = "auto",
+    record: bool = True,
     progress: bool = True,
 ) -> History:
     """Train both networks in turn by Adam: one step of the discriminator, one of the generator.
@@ -228,6 +230,9 @@ def fit_gan(
         Seeds the order of the data and the noise; the same seed gives the same run.
     device
         ``"auto"``, or any device of PyTorch.
+    record
+        On a GPU, record each network's part of a step as a CUDA graph once and replay it; what
+        `transform` decides in Python is then decided once.
     progress
         Show a bar with both losses on a terminal or in a live notebook.
 
@@ -250,35 +255,38 @@ def fit_gan(
     rows = as_rows(data, target)
     with on_device(gan, target):
         order, noise = Generator().manual_seed(seed), Generator(target).manual_seed(seed + 1)
-        n_steps = epochs * math.ceil(len(data) / batch_size)
-        players = gan.discriminator_network, gan.generator_network
-        fused = target.type != "mps"  # which has no fused Adam
-        optimizers = [
-            torch.optim.Adam(p.parameters(), lr=lr, betas=(0.5, 0.999), fused=fused)
-            for p in players
-        ]
-        watch = Watch(optimizers, target)
+
+        def loss_of_discriminator(batch: Tensor) -> Tensor:
+            x = batch if transform is None else transform(batch, noise)
+            fake = gan.sample(len(x), noise)  # no gradient to the generator in this turn
+            return discriminator_loss(gan.logit(x), gan.logit(fake))
+
+        def loss_of_generator(batch: Tensor) -> Tensor:
+            return generator_loss(gan.logit(gan(len(batch), noise)))
+
+        networks = gan.discriminator_network, gan.generator_network
+        losses = loss_of_discriminator, loss_of_generator
+        players = [_Player(*pair, lr, target) for pair in zip(networks, losses, strict=True)]
+        watch = Watch([player.optimizer for player in players], target)
+        turns = [player.turn(watch, noise, batch_size, record) for player in players]
         averaged = average_of(gan.generator_network, ema)
         history, step = History(train={"discriminator": [], "generator": []}), 0
+        n_steps = epochs * math.ceil(len(data) / batch_size)
         for _ in progress_bar(range(epochs), "epochs", progress):
-            started, totals = time.monotonic(), torch.zeros(2, device=target)
+            started = time.monotonic()
             shuffled = torch.randperm(len(data), generator=order).to(target)
             for batch in Batches(rows, shuffled, batch_size):
-                x = batch if transform is None else transform(batch, noise)
-                for optimizer in optimizers:
-                    optimizer.param_groups[0]["lr"] = lr * (1 - step / n_steps)
-                fake = gan.sample(len(x), noise)  # no gradient to the generator in this turn
-                loss_d = discriminator_loss(gan.logit(x), gan.logit(fake))
-                _take_step(optimizers[0], loss_d, watch)
-                loss_g = generator_loss(gan.logit(gan(len(x), noise)))
-                _take_step(optimizers[1], loss_g, watch)
+                for player, find_gradient in zip(players, turns, strict=True):
+                    find_gradient(batch)
+                    if not on_gpu(target):  # nothing waits there: stop before the weights move
+                        _stop_if_failed(watch)
+                    player.move(lr * (1 - step / n_steps))
                 if averaged is not None:
                     averaged.update(gan.generator_network)
-                totals += torch.stack([loss_d.detach(), loss_g.detach()]) * len(x)
                 step += 1
             _stop_if_failed(watch)
-            for name, total in zip(history.train, totals.tolist(), strict=True):
-                history.train[name].append(total / len(data))
+            for name, player in zip(history.train, players, strict=True):
+                history.train[name].append(player.take_total() / len(data))
             history.learning_rate.append(lr * (1 - step / n_steps))
             history.seconds.append(time.monotonic() - started)
         if averaged is not None:
@@ -286,13 +294,47 @@ def fit_gan(
     return history
 
 
-def _take_step(optimizer: torch.optim.Adam, loss: Tensor, watch: Watch) -> None:
-    watch.see(loss.detach())
-    if not on_gpu(loss.device):  # nothing waits there: stop before the weights move
-        _stop_if_failed(watch)
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    optimizer.step()
+class _Player:
+    """One of the two networks, its loss, and the optimizer that lowers it."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        loss_of: Callable[[Tensor], Tensor],
+        lr: float,
+        device: torch.device,
+    ) -> None:
+        self.loss_of, self.parameters = loss_of, list(network.parameters())
+        fused = device.type != "mps"  # which has no fused Adam
+        self.optimizer = torch.optim.Adam(self.parameters, lr=lr, betas=(0.5, 0.999), fused=fused)
+        self.total = torch.zeros((), device=device)  # of the losses since it was last taken
+
+    def turn(
+        self, watch: Watch, noise: Generator, size: int, record: bool
+    ) -> Callable[[Tensor], None]:
+        """Return what leaves the gradient of the loss in each weight of this network alone."""
+
+        def find_gradient(batch: Tensor) -> None:
+            loss = self.loss_of(batch)
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward(inputs=self.parameters)
+            watch.see(loss.detach())
+            self.total += loss.detach() * len(batch)
+
+        if not (record and on_gpu(self.total.device)):
+            return find_gradient
+        return Recorded(find_gradient, self.parameters, noise, size)
+
+    def move(self, lr: float) -> None:
+        """Take the step of Adam."""
+        self.optimizer.param_groups[0]["lr"] = lr
+        self.optimizer.step()
+
+    def take_total(self) -> float:
+        """Return the sum of the losses, and begin a new one."""
+        total = self.total.item()
+        self.total.zero_()
+        return total
 
 
 def _stop_if_failed(watch: Watch) -> None:

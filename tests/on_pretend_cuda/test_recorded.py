@@ -11,6 +11,7 @@ from tests.common import seeded
 from tests.pretend_graph import Graph
 from vaebook import recorded, training
 from vaebook.data import dynamic_binarization
+from vaebook.gan import fit_gan, mlp_gan
 from vaebook.training import fit
 from vaebook.vae import elbo_objective, mlp_vae
 
@@ -146,3 +147,26 @@ def test_gradients_of_frozen_weights_stay_none(replays):
     assert replays
     torch.testing.assert_close(half.free.detach(), torch.ones(2), rtol=0, atol=0.05)
     assert half.unused.grad is None
+
+
+def test_a_recorded_game_is_the_game(replays):
+    def play(record):
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            gan = mlp_gan(6, 2, hidden=(8,))
+        history = fit_gan(
+            gan, pixels(), transform=dynamic_binarization, epochs=3, batch_size=20, ema=0.9,
+            lr=0.01, seed=3, device="cuda", record=record,
+        )  # fmt: skip
+        return gan, history
+
+    one, history = play(record=True)
+    assert len(replays) == 2 * (3 * 10 - 1 - recorded.N_REHEARSALS)  # each player's part
+    assert len(set(map(id, replays))) == 2
+    replays.clear()
+    other, plain = play(record=False)
+    assert replays == []
+    for a, b in zip(one.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+    for name, values in plain.train.items():
+        assert history.train[name] == pytest.approx(values, rel=1e-5), name
