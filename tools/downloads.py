@@ -111,7 +111,7 @@ async def run(file: Path, python: Path, folder: Path, seconds: float | None = No
     Returns
     -------
     str
-        How far it came: "41 of 63 cells".
+        How far it came: "41 of 63 code cells".
 
     Raises
     ------
@@ -130,13 +130,13 @@ async def run(file: Path, python: Path, folder: Path, seconds: float | None = No
     (kernels / KERNEL / "kernel.json").write_text(json.dumps(spec), encoding="utf-8")
     specs = KernelSpecManager(kernel_dirs=[str(kernels)])
     notebook = nbformat.read(file, as_version=4)
-    code = [i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
+    n_cells = sum(cell.cell_type == "code" for cell in notebook.cells)
     begun, done = asyncio.Event(), 0
 
-    def executed(cell_index: int, **_: object) -> None:
+    def executed(**_: object) -> None:
         nonlocal done
-        done = cell_index + 1
-        if cell_index >= code[FIRST_CELLS - 1]:
+        done += 1
+        if done >= FIRST_CELLS:
             begun.set()
 
     async def stop() -> None:
@@ -148,6 +148,7 @@ async def run(file: Path, python: Path, folder: Path, seconds: float | None = No
         km=AsyncKernelManager(kernel_name=KERNEL, kernel_spec_manager=specs),
         timeout=None,
         shutdown_kernel="immediate",
+        extra_arguments=["--log-level=ERROR"],
         on_cell_executed=executed,
         resources={"metadata": {"path": str(folder)}},
     )
@@ -161,15 +162,14 @@ async def run(file: Path, python: Path, folder: Path, seconds: float | None = No
     await asyncio.gather(*running, return_exceptions=True)
     if execution in finished:
         execution.result()
-        done = len(notebook.cells)
     nbformat.write(notebook, folder / file.name)
-    return f"{done} of {len(notebook.cells)} cells"
+    return f"{done} of {n_cells} code cells"
 
 
 async def run_all(
     chosen: dict[str, Path], python: Path, folder: Path, seconds: float | None
 ) -> list[str]:
-    """Run notebooks, one on each core; say how it went, and return the names of those that failed."""
+    """Run notebooks, one on each core, and return the names of those that failed."""
     free, failed = asyncio.Semaphore(cores()), []
 
     async def run_one(name: str, file: Path) -> None:

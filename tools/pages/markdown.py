@@ -11,6 +11,7 @@ import html
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from textwrap import indent
 from typing import Any
 
 from docutils import nodes
@@ -18,7 +19,7 @@ from sphinx.util import logging
 
 logger = logging.getLogger(__name__)
 SPECIAL = re.compile(r"[\\`*$~]|(?<!\w)_|_(?!\w)|\](?=[(\[])|[<>]|&(?=#?\w+;)")
-AT_START = re.compile(r"(?m)^(#+|[-+]|\d+(?=[.)]))(?=[.)]?\s)")
+AT_START = re.compile(r"^(?:(\d+)(?=[.)]\s)|(?=(?:#+|[-+])\s))")  # of a heading, of a list
 ENVIRONMENT = re.compile(
     r"\\begin\{(?:align|gather|equation|multline|alignat|flalign|eqnarray)\*?\}"
 )
@@ -74,8 +75,8 @@ class Page:
     ) -> None:
         self.doctree, self.numbers, self.absolute = doctree, numbers, absolute
         self.figure_name, self.is_chinese = figure_name, is_chinese
-        links = doctree.findall(lambda node: isinstance(node, nodes.reference | nodes.Inline))
-        self.wanted = {place for link in links if (place := place_on_page(link))}
+        places = map(place_on_page, doctree.findall(nodes.reference))
+        self.wanted = set(filter(None, places))  # of which links lead there
         self.in_table = False
 
     # ---- blocks ----
@@ -91,11 +92,11 @@ class Page:
                 below = level + (not isinstance(node.parent, nodes.Admonition))
                 yield from self._blocks(node, below, solution)
             elif kind == "title" and isinstance(parent, nodes.section):
-                text = f"{'#' * level} {self.inline(node)}"
-                yield Block(self._places(parent) + text, None, solution, is_heading=True)
+                text = f"{'#' * level} {self.inline(node)}{self._places(parent)}"
+                yield Block(text, None, solution, is_heading=True)
             elif kind == "exercise_enumerable_node":
-                text = f"{'#' * (level + 1)} {self._exercise_title(node)}"
-                yield Block(self._places(node) + text, None, solution, is_heading=True)
+                text = f"{'#' * (level + 1)} {self._exercise_title(node)}{self._places(node)}"
+                yield Block(text, None, solution, is_heading=True)
                 yield from self._blocks(node[1], level + 1, solution)
             elif kind == "solution_node":
                 title = " ".join(node[0].astext().split())
@@ -124,10 +125,8 @@ class Page:
 
     def _places(self, node: nodes.Element) -> str:
         """Return the places of a block that links on this page lead to."""
-        places = [
-            f'<a id="{html.escape(name)}"></a>' for name in node["ids"] if name in self.wanted
-        ]
-        return "".join(places) + "\n\n" * bool(places)
+        wanted = (html.escape(name) for name in node["ids"] if name in self.wanted)
+        return "".join(f'<a id="{name}"></a>' for name in wanted)
 
     def _number(self, kind: str, node: nodes.Element) -> str:
         counted = self.numbers.get(kind, {})
@@ -142,10 +141,10 @@ class Page:
     def _figure_text(self, figure: nodes.figure) -> str:
         name = self.figure_name.replace("%s", self._number("figure", figure))
         captions = [self.inline(node) for node in figure.findall(nodes.caption)]
-        return f"{self._places(figure)}{self._marked('**', name)} {' '.join(captions)}".strip()
+        return f"{self._places(figure)}{self._marked('**', name)} {' '.join(captions)}"
 
     def _paragraph(self, node: nodes.paragraph) -> str:
-        return AT_START.sub(r"\\\1", self.inline(node).strip())
+        return AT_START.sub(r"\1\\", self.inline(node).strip())
 
     def _title(self, node: nodes.title) -> str:
         return self._marked("**", self.inline(node))
@@ -157,7 +156,7 @@ class Page:
             latex += rf" \tag{{{number}}}"
         if not isinstance(node.parent, nodes.section):  # inside of a list, lines may get lost
             latex = " ".join(latex.split())
-        return f"{self._places(node)}$$\n{latex}\n$$"
+        return f"{self._places(node)}\n\n$$\n{latex}\n$$".strip()
 
     def _literal_block(self, node: nodes.literal_block) -> str:
         fence = "````" if "```" in node.astext() else "```"
@@ -174,7 +173,7 @@ class Page:
         return "\n".join(self._item(f"{i}. ", item) for i, item in enumerate(node.children, start))
 
     def _item(self, mark: str, item: nodes.Element) -> str:
-        return mark + self._all(item).replace("\n", "\n" + " " * len(mark))
+        return mark + indent(self._all(item), " " * len(mark)).lstrip()
 
     def _quoted(self, node: nodes.Element) -> str:
         return "\n".join(f"> {line}".rstrip() for line in self._all(node).splitlines())
