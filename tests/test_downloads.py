@@ -3,6 +3,7 @@
 `make downloads` runs them to their ends. Here each has a second after its first cells.
 """
 
+import ast
 import asyncio
 import os
 import re
@@ -15,6 +16,7 @@ from IPython.core.inputtransformer2 import TransformerManager
 from nbclient.exceptions import CellExecutionError
 from nbformat.v4 import new_code_cell, new_notebook
 
+from tools.dependencies import PACKAGE
 from tools.downloads import SOURCES, make_environment, notebooks, run
 
 ENGLISH = notebooks()
@@ -55,6 +57,26 @@ def test_the_environment_has_the_package_and_nothing_of_the_book(python, tmp_pat
     place, *others = said.split()
     assert place.startswith(str(python.parents[1]))
     assert others == []
+
+
+def imported(source):
+    """Yield the modules that some code imports, wherever it does."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module
+
+
+def test_the_environment_has_what_any_cell_imports(python, tmp_path):
+    """Also what is imported late: by a last cell, or inside of a function of the package."""
+    transform = TransformerManager().transform_cell
+    cells = [cell for file in ENGLISH.values() for cell in of_kind(read(file), "code")]
+    sources = [transform(cell.source) for cell in cells]
+    sources += [file.read_text(encoding="utf-8") for file in PACKAGE.rglob("*.py")]
+    modules = sorted({module for source in sources for module in imported(source)})
+    code = "import sys, importlib\nfor module in sys.argv[1:]: importlib.import_module(module)"
+    subprocess.run([python, "-c", code, *modules], check=True, cwd=tmp_path)
 
 
 @pytest.mark.parametrize("name", ENGLISH)
