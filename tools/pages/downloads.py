@@ -87,9 +87,10 @@ def make_notebook(app: Sphinx, page: str, doctree: nodes.document) -> dict[str, 
             made.append(text_cell(group))
     made[0]["source"] += "\n\n" + origin(app, page)
     made[1:1] = install_cells(app)
+    known, kept = executed["metadata"], ("kernelspec", "language_info")
     return {
         "cells": [{"id": f"cell-{i}", **cell} for i, cell in enumerate(made)],
-        "metadata": {name: executed["metadata"][name] for name in ("kernelspec", "language_info")},
+        "metadata": {name: known[name] for name in kept if name in known},
         "nbformat": 4,
         "nbformat_minor": 5,
     }
