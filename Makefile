@@ -18,7 +18,7 @@ endif
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help environment html test notebooks messages serve lint format bench mutants links clean
+.PHONY: help environment html test downloads notebooks messages serve lint format bench mutants links clean
 
 help:  ## Show this list
 	@echo "Variational Autoencoders, Verified"
@@ -33,6 +33,9 @@ html: environment  ## Run the notebooks that changed and build the book into _bu
 
 test: html  ## Check the package, the notebooks and the pages (after `make html`)
 	@$(RUN) -m tools.test
+
+downloads: html  ## Run the notebooks that readers download, where there is only the package
+	@$(RUN) -m tools.downloads
 
 notebooks: environment  ## Run the notebooks that changed and store their text outputs in book/
 	@$(RUN) -m tools.notebooks

@@ -15,6 +15,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 import vaebook
+from tools.downloads import build_wheel, reachable
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -46,24 +47,6 @@ def test_each_range_contains_the_locked_version(requirement):
 def test_locked_versions_are_public():
     """No version is a local build such as 2.13.0+cpu, which other machines could not find."""
     assert [name for name, version in LOCKED.items() if version.local] == []
-
-
-def reachable(name, extras=()):
-    """Yield the names of all installed distributions that ``name`` needs here."""
-    waiting, seen = [(canonicalize_name(name), frozenset(extras))], set()
-    while waiting:
-        name, extras = waiting.pop()
-        if (name, extras) in seen:
-            continue
-        seen.add((name, extras))
-        yield name
-        for line in importlib.metadata.requires(name) or []:
-            requirement = Requirement(line)
-            if not requirement.marker or any(
-                requirement.marker.evaluate({"extra": extra}) for extra in {"", *extras}
-            ):
-                child = canonicalize_name(requirement.name)
-                waiting.append((child, frozenset(requirement.extras)))
 
 
 def test_everything_installed_is_locked():
@@ -115,10 +98,7 @@ def test_one_repository_address():
 
 def test_the_wheel_holds_the_package_and_its_data(tmp_path):
     """An installed package has models, data and figures, and nothing that only a build needs."""
-    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-    (wheel,) = tmp_path.glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
+    with zipfile.ZipFile(build_wheel(tmp_path)) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
         code = {name: archive.read(name).decode() for name in names if name.endswith(".py")}
     on_disk = {

@@ -187,6 +187,8 @@ def translate_configuration(config: dict[str, Any], folder: str) -> dict[str, An
     for name in ("html_baseurl", "ogp_site_url"):
         if chinese.get(name):
             chinese[name] += f"{folder}/"
+    if "path_to_docs" in (theme := chinese.get("html_theme_options", {})):
+        theme["path_to_docs"] = folder  # of the notebooks to launch
     return chinese
 
 

@@ -123,12 +123,16 @@ def _own_script(state: str, write: Callable[[str, str], str]) -> str:
 def _still(app: Sphinx, name: str, still: dict[str, Any] | None, pathto: Callable[..., str]) -> str:
     if still is None:
         return ""
-    text = still["alt"]
-    if editions.is_chinese(app):
-        text = words.translate_text(text, catalogues.translations(f"figures/{name}"))
-    alt, address = html.escape(text), pathto(f"_static/stills/{name}.webp", 1)
+    alt, address = html.escape(alt_text(app, name, still)), pathto(f"_static/stills/{name}.webp", 1)
     size = f'width="{still["width"]}" height="{still["height"]}"'
     return f'<noscript><img src="{address}" {size} alt="{alt}"></noscript>'
+
+
+def alt_text(app: Sphinx, name: str, still: dict[str, Any]) -> str:
+    """Return what the still picture of a live figure shows, in the language of the edition."""
+    if not editions.is_chinese(app):
+        return str(still["alt"])
+    return words.translate_text(still["alt"], catalogues.translations(f"figures/{name}"))
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -1,0 +1,132 @@
+"""The notebooks as readers get them: complete in both editions, and they run without the book.
+
+`make downloads` runs them to their ends. Here each has a second after its first cells.
+"""
+
+import ast
+import asyncio
+import os
+import re
+import subprocess
+from types import SimpleNamespace
+
+import nbformat
+import pytest
+from IPython.core.inputtransformer2 import TransformerManager
+from nbclient.exceptions import CellExecutionError
+from nbformat.v4 import new_code_cell, new_notebook
+
+from tools.dependencies import PACKAGE
+from tools.downloads import SOURCES, make_environment, notebooks, run
+
+ENGLISH = notebooks()
+CHINESE = notebooks(SOURCES.parents[1] / "zh" / "_sources" / "book")
+SECONDS = 1.0
+# A role, a directive, a relative link, a place of the old kind.
+LEFT_OVER = re.compile(r"\{[a-z:_-]+\}`|```\{|^:::|\]\((?!https?:|#)|\]\(\)|^\(.*\)=$", re.M)
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="links packages into an environment")
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory):
+    """An interpreter that has the wheel, what it needs, and a kernel."""
+    return make_environment(tmp_path_factory.mktemp("environment"))
+
+
+def read(file):
+    return nbformat.read(file, as_version=4)
+
+
+def of_kind(notebook, kind):
+    return [cell for cell in notebook.cells if cell.cell_type == kind]
+
+
+def test_each_chapter_has_its_notebook():
+    assert ENGLISH, "run `make html` first"
+    folder = SOURCES.parents[3] / "book"
+    assert set(ENGLISH) == set(notebooks(folder))
+    assert set(CHINESE) <= set(ENGLISH)
+
+
+def test_the_environment_has_the_package_and_nothing_of_the_book(python, tmp_path):
+    code = "import sys, vaebook, importlib.util as u; print(vaebook.__file__, "
+    code += "*[name for name in ('tools', 'sphinx', 'pytest', 'nbval') if u.find_spec(name)])"
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    said = subprocess.check_output([python, "-c", code], text=True, cwd=tmp_path, env=clean)
+    place, *others = said.split()
+    assert place.startswith(str(python.parents[1]))
+    assert others == []
+
+
+def imported(source):
+    """Yield the modules that some code imports, wherever it does."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module
+
+
+def test_the_environment_has_what_any_cell_imports(python, tmp_path):
+    """Also what is imported late: by a last cell, or inside of a function of the package."""
+    transform = TransformerManager().transform_cell
+    cells = [cell for file in ENGLISH.values() for cell in of_kind(read(file), "code")]
+    sources = [transform(cell.source) for cell in cells]
+    sources += [file.read_text(encoding="utf-8") for file in PACKAGE.rglob("*.py")]
+    modules = sorted({module for source in sources for module in imported(source)})
+    code = "import sys, importlib\nfor module in sys.argv[1:]: importlib.import_module(module)"
+    subprocess.run([python, "-c", code, *modules], check=True, cwd=tmp_path)
+
+
+@pytest.mark.parametrize("name", ENGLISH)
+def test_it_runs_outside_the_repository(name, python, tmp_path):
+    asyncio.run(run(ENGLISH[name], python, tmp_path, SECONDS))
+    begun = of_kind(read(tmp_path / ENGLISH[name].name), "code")
+    assert begun[0].execution_count == 1
+    assert begun[0].outputs == []  # the package is there, and the cell that installs it is silent
+
+
+@pytest.mark.parametrize("failing", range(3))
+def test_an_error_is_seen(failing, python, tmp_path):
+    cells = [new_code_cell("1 + 1") for _ in range(failing)] + [new_code_cell("import sphinx")]
+    nbformat.write(new_notebook(cells=cells), tmp_path / "a.ipynb")
+    with pytest.raises(CellExecutionError, match="No module named 'sphinx'"):
+        asyncio.run(run(tmp_path / "a.ipynb", python, tmp_path / "folder", 60.0))
+
+
+@pytest.mark.parametrize("name", ENGLISH)
+def test_nothing_of_the_source_is_left(name):
+    """No role, no directive, no relative link, and no cell or metadata that only a build needs."""
+    for file in {ENGLISH[name], CHINESE.get(name, ENGLISH[name])}:
+        notebook = read(file)
+        nbformat.validate(notebook)
+        for cell in of_kind(notebook, "markdown"):
+            prose = re.sub(r"```.*?```|`[^`]+`(?!\w)", "", cell.source, flags=re.DOTALL)
+            assert not LEFT_OVER.findall(prose)
+            assert cell.source.count("<details>") == cell.source.count("</details>")
+        for cell in of_kind(notebook, "code"):
+            assert not {"tags", "mystnb", "vaebook"} & set(cell.metadata)
+            assert "vaebook.results" not in cell.source
+
+
+@pytest.mark.parametrize("name", CHINESE)
+def test_the_chinese_notebook_has_the_same_code(name):
+    """But for the titles of solutions."""
+    sources = [
+        [cell.source.partition("\n")[2] if cell.source.startswith("#@title") else cell.source
+         for cell in of_kind(read(edition[name]), "code")]
+        for edition in (ENGLISH, CHINESE)
+    ]  # fmt: skip
+    assert sources[0] == sources[1]
+
+
+@pytest.mark.parametrize("is_missing", [False, True])
+def test_the_first_cell_installs_what_is_missing(is_missing, monkeypatch):
+    called = []
+    shell = SimpleNamespace(run_line_magic=lambda *words: called.append(" ".join(words)))
+    source = of_kind(read(next(iter(ENGLISH.values()))), "code")[0].source
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if is_missing else name)
+    exec(TransformerManager().transform_cell(source), {"get_ipython": lambda: shell})
+    install = "pip install --quiet git+https://github.com/vaebook/vaebook"
+    assert called == [install] * is_missing
