@@ -46,6 +46,13 @@ def test_the_estimate_is_the_evidence_where_the_bound_is_not():
     torch.testing.assert_close(weights, LINEAR.log_prob(x).expand(3, -1))
 
 
+def test_estimates_come_in_pieces_of_any_size(monkeypatch):
+    x = normals(90, 3)  # every chain knows the evidence, so that the draws do not matter
+    for n_rows in (1, 70, 5000):
+        monkeypatch.setattr("vaebook.estimators._CPU_ROWS", n_rows)
+        torch.testing.assert_close(exact(5).log_prob_estimate(x, 60), LINEAR.log_prob(x))
+
+
 def test_samples_have_the_moments_of_the_linear_model():
     model = exact(100)
     x = model.sample(20_000, seeded())

@@ -24,6 +24,7 @@ from vaebook.likelihoods import (
 from vaebook.model_files import load_model, save_model
 from vaebook.priors import MixturePrior
 from vaebook.vae import VAE, Encoder, conv_vae, mlp_vae, residual_vae
+from vaebook.vector_quantization import mlp_vqvae
 
 
 def with_mixture():
@@ -55,6 +56,8 @@ MODELS = {
     "ladder": lambda: hierarchical_vae(12, (3, 2), (4, 3), "ladder"),
     "flow": lambda: flow_vae(12, 3, 4, 2, (5,)),
     "conditional": lambda: conditional_mlp_vae(3, 12, 2, (5,)),
+    "discrete, moving": lambda: mlp_vqvae(12, 2, 4, 3, (5,)),
+    "discrete, gradient": lambda: mlp_vqvae(12, 2, 4, 3, (5,), Gaussian(), decay=None),
     "semi-supervised": lambda: semi_supervised_mlp_vae(3, 12, 2, (5,)),
 }
 

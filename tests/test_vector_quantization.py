@@ -137,6 +137,16 @@ def test_weights_average_to_the_evidence(temperature):
     torch.testing.assert_close(estimate, exact.log(), rtol=0, atol=0.2)
 
 
+def test_the_size_of_the_pieces_moves_no_draw(monkeypatch):
+    model, x = tiny(), ALL.repeat(3, 1)
+    estimates = []
+    for n_rows in (1, 70, 5000):
+        monkeypatch.setattr("vaebook.estimators._CPU_ROWS", n_rows)
+        estimates.append(model.log_prob_estimate(x, 60, seeded(), 20.0))
+    torch.testing.assert_close(estimates[1], estimates[0])
+    torch.testing.assert_close(estimates[2], estimates[0])
+
+
 def test_a_cold_draw_is_the_nearest_code():
     model = tiny()
     weights = model.log_weights(ALL, 2, seeded(), 1e-6)

@@ -12,14 +12,17 @@ It is a VAE again, whose prior is a diffusion model, and so it has a bound in na
 
 from __future__ import annotations
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
 from vaebook._checks import check_at_least, fail
 from vaebook.diffusion import Diffusion, bound_objective
-from vaebook.estimators import log_mean_exp
+from vaebook.estimators import Pieces, rows_at_once
 from vaebook.gaussian import log_normal, reparameterize
+from vaebook.likelihoods import mean_or_draw
 from vaebook.vae import VAE
 
 
@@ -72,7 +75,7 @@ class LatentDiffusion(nn.Module):
         """
         mean, log_var = self.vae.encode(x)
         z = reparameterize(mean, log_var, generator)
-        log_likelihood = self.vae.likelihood.log_prob(x, self.vae.decoder(z).to(z.dtype))
+        log_likelihood = self.vae.likelihood.log_prob(x, self.vae._decode(z))
         return log_likelihood - log_normal(z, mean, log_var) + self.diffusion.elbo(z, generator)
 
     def log_weights(
@@ -83,11 +86,16 @@ class LatentDiffusion(nn.Module):
         log p(x, z_0, ..., z_T) - log q(z_0|x) q(z_1, ..., z_T|z_0), in nats.
         """
         check_at_least("k", k, 1)
-        mean, log_var = (p.expand(k, *p.shape).flatten(0, 1) for p in self.vae.encode(x))
+        mean, log_var = (p.expand(k, *p.shape) for p in self.vae.encode(x))
         z = reparameterize(mean, log_var, generator)
-        params = self.vae.decoder(z).to(z.dtype).view(k, len(x), -1)
-        chains = self.diffusion.log_weights(z, 1, generator)[0] - log_normal(z, mean, log_var)
-        return self.vae.likelihood.log_prob(x, params) + chains.view(k, len(x))
+        return self._log_weights(x, mean, log_var, z, generator)
+
+    def _log_weights(
+        self, x: Tensor, mean: Tensor, log_var: Tensor, z: Tensor, generator: Generator | None
+    ) -> Tensor:
+        chains = self.diffusion.log_weights(z.flatten(0, 1), 1, generator).view(z.shape[:2])
+        log_likelihood = self.vae.likelihood.log_prob(x, self.vae._decode(z))
+        return log_likelihood + chains - log_normal(z, mean, log_var)
 
     def log_prob_estimate(
         self, x: Float[Tensor, "batch pixels"], k: int = 500, generator: Generator | None = None
@@ -95,12 +103,27 @@ class LatentDiffusion(nn.Module):
         """Estimate log p(x) by importance sampling; the expectation is a bound that rises with `k`.
 
         Equation ``eq-iwae`` of the book, with :meth:`log_weights`. As many calls of the denoiser
-        as there are steps, for `k` rows at a time.
+        as there are steps, for each piece (:class:`vaebook.estimators.Pieces`).
         """
+        check_at_least("k", k, 1)
+        self.vae._check_data(x)
+        pieces = Pieces(k, rows_at_once(x, x.shape[1] * self.vae.likelihood.n_per_pixel))
         with torch.no_grad():
             return torch.cat(
-                [log_mean_exp(self.log_weights(row, k, generator)) for row in x.split(1)]
+                [
+                    self._log_prob_estimate(rows, pieces, generator)
+                    for rows in x.split(pieces.n_data)
+                ]
             )
+
+    def _log_prob_estimate(self, x: Tensor, pieces: Pieces, generator: Generator | None) -> Tensor:
+        mean, log_var = self.vae.encode(x)
+        total = torch.full_like(mean[:, 0], -math.inf)
+        for noise in pieces.noise(mean, generator):
+            z = mean + torch.exp(0.5 * log_var) * noise
+            weights = self._log_weights(x, mean, log_var, z, generator)
+            total = torch.logaddexp(total, weights.logsumexp(0))
+        return total - math.log(pieces.k)
 
     def sample(
         self, n: int, generator: Generator | None = None, mean: bool = False
@@ -117,10 +140,8 @@ class LatentDiffusion(nn.Module):
             Return E[x|z] in place of the last draw.
         """
         with torch.no_grad():
-            params = self.vae.decoder(self.diffusion.sample(n, generator))
-            if mean:
-                return self.vae.likelihood.mean(params)
-            return self.vae.likelihood.sample(params, generator)
+            params = self.vae._decode(self.diffusion.sample(n, generator))
+            return mean_or_draw(self.vae.likelihood, params, generator, mean)
 
 
 def latent_objective(

@@ -42,6 +42,13 @@ class Likelihood(Protocol):
         ...
 
 
+def mean_or_draw(
+    likelihood: Likelihood, params: Tensor, generator: Generator | None, mean: bool
+) -> Tensor:
+    """Return what a model shows of decoded codes: the expected images if `mean`, else a draw."""
+    return likelihood.mean(params) if mean else likelihood.sample(params, generator)
+
+
 class Bernoulli:
     """Binary pixels; the decoder gives logits (equation ``eq-bernoulli-log-likelihood``)."""
 

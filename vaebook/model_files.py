@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from vaebook._checks import fail
 from vaebook._files import write_atomically
+from vaebook.autoregressive import CategoricalMADE
 from vaebook.conditional import ConditionalVAE, SemiSupervisedVAE
 from vaebook.flows import AutoregressiveFlow, FlowVAE
 from vaebook.hierarchy import BottomUp, HierarchicalVAE, Ladder, LayeredPrior, TopDown
@@ -38,6 +39,7 @@ from vaebook.likelihoods import (
 from vaebook.networks import ResidualBlock
 from vaebook.priors import MixturePrior, StandardNormal
 from vaebook.vae import VAE, Encoder
+from vaebook.vector_quantization import VQVAE, Codebook
 
 # What a file can name, and the arguments of each, which are its attributes, too. A file of another
 # version that names something else is refused.
@@ -49,11 +51,14 @@ PARTS: dict[type, tuple[str, ...]] = {
     SemiSupervisedVAE: (
         *("classifier", "encoder", "decoder", "likelihood", "prior", "n_condition"),
     ),
+    VQVAE: ("encoder", "decoder", "likelihood", "codebook", "prior"),
     Encoder: ("network",),
     BottomUp: ("lower", "upper"),
     TopDown: ("trunk", "upper", "lower"),
     Ladder: ("trunk", "upper", "lower"),
     AutoregressiveFlow: ("n_latents", "n_steps", "hidden", "n_context"),
+    Codebook: ("n_codes", "n_dims", "decay"),
+    CategoricalMADE: ("n_positions", "n_values", "hidden"),
     Bernoulli: (),
     Gaussian: ("std",),
     ContinuousBernoulli: (),
@@ -79,11 +84,11 @@ PARTS: dict[type, tuple[str, ...]] = {
     nn.Dropout: ("p",),
 }
 # What a file can hold.
-MODELS = (VAE, HierarchicalVAE, FlowVAE, ConditionalVAE, SemiSupervisedVAE)
+MODELS = (VAE, HierarchicalVAE, FlowVAE, ConditionalVAE, SemiSupervisedVAE, VQVAE)
 NAMES = {part.__name__: part for part in PARTS}
 
 
-def save_model(model: VAE | ConditionalVAE, path: str | os.PathLike[str]) -> None:
+def save_model(model: VAE | ConditionalVAE | VQVAE, path: str | os.PathLike[str]) -> None:
     """Write a VAE to a file that :func:`load_model` reads.
 
     The file is written whole or not at all; one that was there before is replaced.
@@ -128,7 +133,7 @@ def load_model(path: str | os.PathLike[str]) -> Any:
 
     Returns
     -------
-    VAE or ConditionalVAE
+    VAE, ConditionalVAE or VQVAE
         The model, on the CPU, in the mode of evaluation.
 
     Raises

@@ -34,8 +34,8 @@ from vaebook._checks import (
     values_are_trusted,
 )
 from vaebook.autoregressive import CategoricalMADE
-from vaebook.estimators import log_mean_exp
-from vaebook.likelihoods import Bernoulli, Likelihood
+from vaebook.estimators import Pieces, rows_at_once
+from vaebook.likelihoods import Bernoulli, Likelihood, mean_or_draw
 from vaebook.networks import check_input, mlp
 
 # --- the nearest vector -----------------------------------------------------------------------
@@ -239,9 +239,7 @@ class VQVAE(nn.Module):
         """
         with torch.no_grad():
             params = self._decode(self._look_up(self.prior.sample(n, generator)))
-            if mean:
-                return self.likelihood.mean(params)
-            return self.likelihood.sample(params, generator)
+            return mean_or_draw(self.likelihood, params, generator, mean)
 
     def elbo_terms(
         self, x: Float[Tensor, "batch pixels"], generator: Generator | None = None
@@ -306,15 +304,24 @@ class VQVAE(nn.Module):
             log p(x, z) - log q(z|x), shape (k, batch), nats.
         """
         check_at_least("k", k, 1)
+        log_q = self._log_q(x, temperature)
+        noise = log_q.new_empty(k, *log_q.shape[:2]).normal_(generator=generator)
+        return self._log_weights(x, log_q, noise)
+
+    def _log_q(self, x: Tensor, temperature: float) -> Tensor:
+        """Log-probability of each code at each position, (batch, positions, codes)."""
         if not 0 < temperature < math.inf:
             fail("temperature", "a positive number", temperature)
         distances = squared_distances(self.encode(x), self.codebook.vectors)
-        log_q = (-distances / temperature).log_softmax(-1)
-        draws = torch.multinomial(log_q.exp().flatten(0, 1), k, True, generator=generator)
-        codes = draws.view(len(x), self.n_positions, k).movedim(-1, 0)
-        log_q_codes = log_q.expand(k, *log_q.shape).gather(-1, codes[..., None]).sum((-2, -1))
-        params = self._decode(self._look_up(codes.flatten(0, 1))).view(k, len(x), -1)
-        log_prior = self.prior.log_prob(codes.flatten(0, 1)).view(k, len(x))
+        return (-distances / temperature).log_softmax(-1)
+
+    def _log_weights(self, x: Tensor, log_q: Tensor, noise: Tensor) -> Tensor:
+        """Log-weights of the codes that standard normal `noise`, (k, batch, positions), picks."""
+        codes = _codes_at(log_q, torch.special.ndtr(noise))
+        log_q_codes = log_q.expand(*codes.shape, -1).gather(-1, codes[..., None]).sum((-2, -1))
+        flat = codes.flatten(0, 1)
+        params = self._decode(self._look_up(flat)).view(*codes.shape[:2], -1)
+        log_prior = self.prior.log_prob(flat).view(codes.shape[:2])
         return self.likelihood.log_prob(x, params) + log_prior - log_q_codes
 
     def log_prob_estimate(
@@ -326,15 +333,30 @@ class VQVAE(nn.Module):
     ) -> Float[Tensor, " batch"]:
         """Estimate log p(x) by importance sampling; arguments as for :meth:`log_weights`.
 
-        The expectation is a lower bound that rises with `k`.
+        The expectation is a lower bound that rises with `k`. It is evaluated in pieces, as that of
+        a VAE is (:meth:`vaebook.vae.VAE.log_prob_estimate`).
         """
+        check_at_least("k", k, 1)
+        self._check_data(x)
         if isinstance(self.likelihood, Bernoulli) and not is_binary(x):
             fail("x", "binary pixels: a Bernoulli model gives grey ones no likelihood", "others")
-        check_at_least("k", k, 1)
-        rows = x.split(max(1, _ROWS_AT_ONCE // k))
+        pieces = Pieces(k, rows_at_once(x, x.shape[1] * self.likelihood.n_per_pixel))
         with torch.no_grad():
-            weights = [self.log_weights(part, k, generator, temperature) for part in rows]
-        return torch.cat([log_mean_exp(part) for part in weights])
+            return torch.cat(
+                [
+                    self._log_prob_estimate(rows, pieces, generator, temperature)
+                    for rows in x.split(pieces.n_data)
+                ]
+            )
+
+    def _log_prob_estimate(
+        self, x: Tensor, pieces: Pieces, generator: Generator | None, temperature: float
+    ) -> Tensor:
+        log_q = self._log_q(x, temperature)
+        total = torch.full_like(x[:, 0], -math.inf)
+        for noise in pieces.noise(x.new_empty(len(x), self.n_positions), generator):
+            total = torch.logaddexp(total, self._log_weights(x, log_q, noise).logsumexp(0))
+        return total - math.log(pieces.k)
 
     def restart_dead_codes(
         self, x: Float[Tensor, "batch pixels"], generator: Generator | None = None
@@ -380,8 +402,11 @@ class VQVAE(nn.Module):
                 fail("x", "pixels between 0 and 1", f"values from {low:.4g} to {high:.4g}")
 
 
-# Rows decoded at a time by the estimator.
-_ROWS_AT_ONCE = 5000
+def _codes_at(log_q: Tensor, u: Tensor) -> Tensor:
+    """Codes where the cumulated probabilities of `log_q` reach `u`, shape (k, batch, positions)."""
+    reached = log_q.exp().cumsum(-1)
+    u = u.movedim(0, -1) * reached[..., -1:]  # the sum is 1 but for rounding
+    return torch.searchsorted(reached, u.contiguous()).movedim(-1, 0)
 
 
 def mlp_vqvae(

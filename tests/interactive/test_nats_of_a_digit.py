@@ -19,6 +19,7 @@ AVERAGES = {
     "naive Bayes": 172.0,
     "diffusion, bound": 105.2,
     "VAE, bound": 92.2,
+    "diffusion in codes, bound": 92.0,
     "row model": 89.6,
     "VAE, estimate": 88.1,
 }
@@ -49,6 +50,12 @@ def test_browser_orders_models_and_probabilities(evaluate):
     assert evaluate("nats_of_a_digit", "m.ranking(a[0], 1)", models) == [["a", 1.0], ["b", 5.0]]
     orders = evaluate("nats_of_a_digit", "m.ordersBetween(...a)", 80.0, 172.0)
     assert orders == pytest.approx(math.log10(math.exp(172.0 - 80.0)), abs=1e-6)
+
+
+def test_a_long_name_stands_in_two_lines(evaluate):
+    names = "VAE, bound", "independent pixels", "diffusion in codes, bound", "x" * 25
+    shown = [evaluate("nats_of_a_digit", "m.inLines(a[0])", name) for name in names]
+    assert shown == [*names[:2], "diffusion\nin codes, bound", names[3]]
 
 
 def test_another_digit_has_other_numbers(show):

@@ -23,6 +23,11 @@ def density(x, width):
     return stats.logistic.pdf(np.asarray(x)[..., None], LEVELS, width) @ SHARES
 
 
+def test_a_narrow_width_is_not_shown_as_zero(evaluate):
+    shown = [evaluate("peaks_on_levels", "m.sayWidth(a[0])", w) for w in (0.001, 0.0123, 0.4, 2)]
+    assert shown == ["0.0010", "0.012", "0.40", "2.00"]
+
+
 @pytest.mark.parametrize("width", [0.02, 0.3, 2.0])
 def test_browser_has_the_density(evaluate, width):
     for x in (-0.3, 4.0, 5.5, 8.9):

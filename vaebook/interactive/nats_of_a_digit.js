@@ -12,6 +12,12 @@ export const ranking = (models, image) =>
 /** How many orders of magnitude one probability is above another. */
 export const ordersBetween = (nats, others) => (others - nats) / Math.LN10;
 
+/** A name in two lines, if one is too short for it: broken at a space near its middle. */
+export const inLines = (name) => {
+  const space = name.length > 20 ? name.indexOf(" ", name.length / 2 - 4) : -1;
+  return space < 0 ? name : `${name.slice(0, space)}\n${name.slice(space + 1)}`;
+};
+
 const picture = (pixels, label, text) => ({ pixels, width: Math.sqrt(pixels.length), label, text });
 
 const costs = {
@@ -31,7 +37,7 @@ const costs = {
       marginLeft: width < 500 ? 122 : 150,
       marginRight: 40,
       x: { domain: [0, Math.max(...all)], label: "nats", grid: true },
-      y: { domain: models.map(({ name }) => name), label: null },
+      y: { domain: models.map(({ name }) => name), label: null, tickFormat: inLines },
       marks: [
         Plot.tickX(models, { x: "average", y, stroke: colour.ink, strokeWidth: 2 }),
         Plot.dot(models, { x, y, r: 6, stroke, strokeWidth: 2,

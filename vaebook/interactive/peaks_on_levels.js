@@ -68,6 +68,9 @@ const shown = once((counts) => {
   return [first - 0.5, first + 7.5];
 });
 
+/** A width with two digits that say something, however small it is. */
+export const sayWidth = (width) => format(width, Math.max(2, 1 - Math.floor(Math.log10(width))));
+
 const view = latest((counts, width) => ({
   now: bits(counts, width), curves: curves(counts), floor: entropy(counts),
 }));
@@ -99,7 +102,7 @@ const peaks = {
   },
   label: ({ counts, width }) => {
     const most = counts.indexOf(Math.max(...counts));
-    return `Bars for the shares of eight levels, and a density whose peaks are ${format(width)} levels ` +
+    return `Bars for the shares of eight levels, and a density whose peaks are ${sayWidth(width)} levels ` +
       `wide. At level ${most} it is ${format(density(counts, width, most))} high, and half a level ` +
       `beside it ${format(density(counts, width, most + 0.5))}.`;
   },
@@ -123,13 +126,13 @@ const price = {
     ],
   }),
   label: ({ width }, { now }) =>
-    `Three curves of bits. At a width of ${format(width)} levels they stand at ` +
+    `Three curves of bits. At a width of ${sayWidth(width)} levels they stand at ` +
     CURVES.map(([name, text]) => `${format(now[name])} for the ${text}`).join(", ") + ".",
   handles: [{
     label: "Width",
     x: ({ width }) => width,
     move: (_, width) => ({ width: clamp(width, WIDTHS) }),
-    text: ({ width }) => `${format(width)} levels`,
+    text: ({ width }) => `${sayWidth(width)} levels`,
   }],
 };
 
@@ -139,7 +142,7 @@ export default figure({
   controls: [
     { slider: "width", label: "width of a peak, levels", min: Math.log(WIDTHS[0]),
       max: Math.log(WIDTHS[1]), get: ({ width }) => Math.log(width),
-      set: (_, log) => ({ width: Math.exp(log) }), format: (log) => format(Math.exp(log)) },
+      set: (_, log) => ({ width: Math.exp(log) }), format: (log) => sayWidth(Math.exp(log)) },
     { play: "Make them narrower", every: 120, advance: ({ width }) =>
       (width > WIDTHS[0] ? { width: Math.max(WIDTHS[0], width / 1.15) } : null) },
   ],
