@@ -160,7 +160,8 @@ class NumericalInverse:
     ----------
     pdf, log_pdf, cdf
         Exactly one of them. A density need not be normalised: its integral is found on the way. It
-        is called with one number at a time, the cdf with arrays.
+        is called with one number at a time, the cdf with arrays. Only its values are looked at, so
+        a spike ten thousand times narrower than the rest can be missed: give the cdf then.
     sf
         Beside a cdf, what it leaves to 1, called with arrays: it resolves the upper tail, where the
         cdf rounds to 1.

@@ -19,7 +19,9 @@ from vaebook.diffusion import (
     MixtureNoisePredictor,
     NoiseMLP,
     bound_objective,
+    cosine_schedule,
     linear_schedule,
+    noise_objective,
 )
 from vaebook.estimators import monte_carlo
 from vaebook.gaussian import FullGaussian, kl_full, log_normal
@@ -443,3 +445,128 @@ def test_the_toy_density_of_the_chapter_is_normalised() -> None:
     axis = torch.linspace(-8, 8, 801, dtype=F64)
     area = toy.log_prob(torch.cartesian_prod(axis, axis)).exp().sum() * 0.02**2
     assert float(area) == pytest.approx(1, abs=1e-3)
+
+
+# --- definitions ------------------------------------------------------------------------------
+
+
+class Told(nn.Module):
+    """A network that was told the noise."""
+
+    def __init__(self, noise: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("noise", noise)
+
+    def forward(self, x: Tensor, log_snr: Tensor) -> Tensor:
+        return self.noise
+
+
+def moments_agree(draws: Tensor, mean: Tensor, variance: Tensor | float) -> bool:
+    """Whether means and squared deviations from `mean` lie within 4.5 standard errors."""
+    value, error = monte_carlo(draws)
+    squares, squares_error = monte_carlo((draws - mean).square())
+    off = ((value - mean).abs() / error, (squares - variance).abs() / squares_error)
+    return bool(max(part.max() for part in off) < 4.5)
+
+
+@pytest.mark.equation("def-forward-step", tolerance="4.5 standard errors")
+@pytest.mark.parametrize("beta", [0.01, 0.4])
+def test_a_step_shrinks_and_adds_noise(beta: float) -> None:
+    """Means and variances of 100,000 steps from one point, against those printed."""
+    x = torch.tensor([1.5, -2.0], dtype=F64)
+    model = exact_model(constant(beta, 3))
+    drawn = model.q_step(x.expand(100_000, 2), 2, seeded(3))
+    assert moments_agree(drawn, math.sqrt(1 - beta) * x, beta)
+
+
+@pytest.mark.equation("def-linear-schedule", tolerance="1e-15")
+def test_the_linear_schedule() -> None:
+    """The formula in Python's floats, and the two ends that were published for 1,000 steps."""
+    for n_steps, first, last in ((1000, 0.1, 20.0), (7, 0.5, 3.0)):
+        printed = [
+            (first + (t - 1) / (n_steps - 1) * (last - first)) / n_steps
+            for t in range(1, n_steps + 1)
+        ]
+        assert linear_schedule(n_steps, first, last).tolist() == pytest.approx(printed, abs=1e-15)
+    assert linear_schedule(1000)[[0, -1]].tolist() == pytest.approx([1e-4, 0.02], abs=1e-15)
+
+
+@pytest.mark.equation("def-cosine-schedule", tolerance="1e-12")
+@pytest.mark.parametrize("offset", [0.0, 0.008, 0.3])
+def test_the_cosine_schedule(offset: float) -> None:
+    """The shares of the signal as printed, in Python's floats, up to the cut at the end."""
+
+    def f(t: int) -> float:
+        return math.cos((t / 40 + offset) / (1 + offset) * math.pi / 2) ** 2
+
+    betas = cosine_schedule(40, offset, 0.9).tolist()
+    printed = [1 - f(t) / f(t - 1) for t in range(1, 41)]
+    assert betas == pytest.approx([min(beta, 0.9) for beta in printed], abs=1e-12)
+    kept = math.prod(1 - beta for beta in betas[:30])
+    assert kept == pytest.approx(f(30) / f(0), abs=1e-12)
+
+
+@pytest.mark.equation("def-signal-guess", tolerance="1e-10")
+@pytest.mark.parametrize("t", [1, 12, 25])
+def test_who_knows_the_noise_knows_the_datum(t: int) -> None:
+    """The datum itself, from a network that was told its noise."""
+    x, noise = normal(50, 2, seed=1), normal(50, 2, seed=2)
+    model = Diffusion(Told(noise), linear_schedule(25), 2)
+    kept = math.prod(1 - beta for beta in linear_schedule(25)[:t].tolist())
+    x_t = math.sqrt(kept) * x + math.sqrt(1 - kept) * noise
+    torch.testing.assert_close(model.predict_signal(x_t, t), x, rtol=0, atol=1e-10)
+
+
+@pytest.mark.equation("def-reverse-model", tolerance="4.5 standard errors")
+@pytest.mark.parametrize("t", [1, 2, 20])
+def test_a_reverse_step_takes_the_guess_for_the_datum(t: int) -> None:
+    """Means and variances of 100,000 steps; precisions and means added as Bayes' rule does."""
+    betas = linear_schedule(25)
+    model, x_t = network_model(betas), torch.tensor([[0.7, -1.1]], dtype=F64)
+    with torch.no_grad():
+        guess = model.predict_noise(x_t, t)[0]
+        drawn = model.reverse_step(x_t.expand(100_000, 2), t, seeded(4))
+    beta, kept = float(betas[t - 1]), math.prod(1 - b for b in betas[:t].tolist())
+    signal = (x_t[0] - math.sqrt(1 - kept) * guess) / math.sqrt(kept)
+    mean = signal
+    if t > 1:  # p(x_{t-1} | x_t, x_0) from two Gaussians in x_{t-1}
+        earlier = kept / (1 - beta)
+        precisions = (1 - beta) / beta, 1 / (1 - earlier)
+        centres = x_t[0] / math.sqrt(1 - beta), math.sqrt(earlier) * signal
+        weighted = sum(p * c for p, c in zip(precisions, centres, strict=True))
+        mean = weighted / sum(precisions)
+    assert moments_agree(drawn, mean, beta)
+
+
+@pytest.mark.equation("def-simple-loss", tolerance="4.5 standard errors")
+def test_the_simple_loss_of_the_best_guess() -> None:
+    """The closed form of its error, averaged over all steps, and 200,000 data."""
+    model = exact_model(linear_schedule(25))
+    x = FullGaussian(MEAN, COVARIANCE).sample(200_000, seeded(5))
+    bound, _ = noise_objective(model, x, seeded(6))
+    betas, spread = linear_schedule(25).tolist(), np.linalg.eigvalsh(COVARIANCE.numpy())
+    errors = []
+    for t in range(1, 26):
+        kept = math.prod(1 - beta for beta in betas[:t])
+        errors.append((kept * spread / (kept * spread + 1 - kept)).sum())
+    value, error = monte_carlo(bound)
+    assert abs(value + np.mean(errors)) < 4.5 * error
+
+
+@pytest.mark.equation("def-ddim-step", tolerance="1e-10; 4.5 standard errors with fresh noise")
+@pytest.mark.parametrize("steps", [(25, 24), (25, 9), (8, 1)])
+def test_a_ddim_step_from_the_true_noise(steps: tuple[int, int]) -> None:
+    """The printed mixture of a datum and its noise; 100,000 draws of the fresh noise."""
+    t, s = steps
+    kept = np.cumprod(1 - linear_schedule(25).numpy())[[t - 1, s - 1]]
+    v = (1 - kept[1]) / (1 - kept[0]) * (1 - kept[0] / kept[1])
+    x, noise = normal(1, 2, seed=1), normal(1, 2, seed=2)
+    x_t = math.sqrt(kept[0]) * x + math.sqrt(1 - kept[0]) * noise
+    for eta in (0.0, 0.7, 1.0):
+        mean = math.sqrt(kept[1]) * x + math.sqrt(1 - kept[1] - eta**2 * v) * noise
+        model = Diffusion(Told(noise.expand(100_000, 2)), linear_schedule(25), 2)
+        drawn = model.ddim_step(x_t.expand(100_000, 2), t, s, seeded(3), eta)
+        if eta == 0:
+            torch.testing.assert_close(drawn[:1], mean, rtol=0, atol=1e-10)
+        else:
+            assert moments_agree(drawn, mean, eta**2 * v)

@@ -390,3 +390,63 @@ def test_a_blurred_edge(sigma: float) -> None:
     normal = stats.norm
     printed = 4 * sigma * (normal.pdf(0) - normal.pdf(1 / sigma) + normal.cdf(-1 / sigma) / sigma)
     assert printed == pytest.approx(exact, abs=1e-4)
+
+
+# --- definitions ------------------------------------------------------------------------------
+
+
+@pytest.mark.equation("def-mixture-story", tolerance="4.5 standard errors")
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_story_of_a_mixture(kind: CovarianceType) -> None:
+    """Shares of the components in 100,000 draws, and the mean and covariance of each one's data."""
+    fitted = GaussianMixture(3, covariance_type=kind, random_state=0)
+    fitted.fit(np.concatenate([rng(k).normal(4 * k, 1 + k, size=(60, 2)) for k in range(3)]))
+    x, component = fitted.sample(100_000)
+    for k in range(3):
+        own, weight = x[component == k], fitted.weights_[k]
+        assert abs(len(own) / 1e5 - weight) < 4.5 * math.sqrt(weight * (1 - weight) / 1e5)
+        one = fitted.covariances_ if kind == "tied" else fitted.covariances_[k]
+        whole = one if kind in ("full", "tied") else one * np.eye(2)
+        off = own - fitted.means_[k]
+        products = off[:, :, None] * off[:, None, :]
+        for found, printed in ((off, 0.0), (products, whole)):
+            error = found.std(0) / math.sqrt(len(own))
+            assert (abs(found.mean(0) - printed) < 4.5 * error).all()
+
+
+@pytest.mark.equation("def-mixture-elbo", tolerance="1e-10 nats")
+@pytest.mark.equation("def-expected-complete", tolerance="1e-10 nats")
+def test_the_bound_of_a_mixture_and_its_part_with_parameters() -> None:
+    """Python's sums over data and components, with SciPy's Gaussians."""
+    mixture, x = random_mixture(3, 2), 2 * rng(1).normal(size=(20, 2))
+    q = rng(2).dirichlet([1.0, 1.0, 1.0], size=20)
+    expected, bounds = 0.0, []
+    for datum, guess in zip(x, q, strict=True):
+        joint = [
+            math.log(w) + stats.multivariate_normal(m, c).logpdf(datum)
+            for w, m, c in zip(*mixture, strict=True)
+        ]
+        expected += sum(g * j for g, j in zip(guess, joint, strict=True))
+        bounds.append(sum(g * (j - math.log(g)) for g, j in zip(guess, joint, strict=True)))
+    log_joints = joint_of(mixture, x)
+    assert complete_log_likelihood(log_joints, q).sum() == pytest.approx(expected, abs=1e-10)
+    np.testing.assert_allclose(lower_bound(log_joints, q), bounds, rtol=0, atol=1e-10)
+
+
+@pytest.mark.equation("def-aic-bic", tolerance="1e-9")
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_two_criteria(kind: CovarianceType) -> None:
+    """scikit-learn's criteria of the same fit; the parameters counted one by one."""
+    from sklearn import mixture as peer
+
+    x = rng(3).normal(size=(80, 3)) * [1.0, 2.0, 0.5]
+    ours, theirs = (
+        maker(2, covariance_type=kind, tol=1e-10, max_iter=500, random_state=0).fit(x)
+        for maker in (GaussianMixture, peer.GaussianMixture)
+    )
+    assert ours.aic(x) == pytest.approx(theirs.aic(x), abs=1e-9)
+    assert ours.bic(x) == pytest.approx(theirs.bic(x), abs=1e-9)
+    free = {"full": 2 * 6, "tied": 6, "diag": 2 * 3, "spherical": 2}[kind] + 2 * 3 + 1
+    log_likelihood = sum(ours.score_samples(x))
+    assert ours.aic(x) == pytest.approx(2 * free - 2 * log_likelihood, abs=1e-9)
+    assert ours.bic(x) == pytest.approx(free * math.log(80) - 2 * log_likelihood, abs=1e-9)

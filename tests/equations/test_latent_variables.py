@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 from scipy import integrate, stats
-from torch import Tensor
+from torch import Tensor, nn
 
 from tests.common import F64, normals, seeded
 from vaebook.autoencoder import mlp_autoencoder
 from vaebook.gaussian import LinearGaussian, kl_full, log_normal
+from vaebook.judge import Judge, train_judge
 from vaebook.likelihoods import Bernoulli, Gaussian
 from vaebook.networks import interpolate
 from vaebook.vae import VAE, mlp_vae
@@ -229,3 +230,31 @@ def test_an_arc_keeps_the_distribution_and_a_line_does_not() -> None:
             assert (off.abs() < 4.5 * error).all()
             scaled = (points / math.sqrt(variance)).flatten().numpy()
             assert stats.kstest(scaled, "norm").pvalue > 1e-5
+
+
+@pytest.mark.equation("def-accepted", tolerance="exact")
+def test_an_image_is_accepted_if_some_digit_is_likely_enough() -> None:
+    """Python's count over the ten digits, without the answer none; 95 of 100 by the threshold."""
+    network = nn.Linear(6, 11, dtype=F64)
+    with torch.no_grad():
+        network.weight.copy_(2 * normals(11, 6, seed=2))
+    digits, others = normals(1001, 6, seed=3), normals(400, 6, seed=4) - 0.5
+    scores = network(digits).softmax(1).tolist()
+    confidence = sorted(max(row[:10]) for row in scores)
+    judge = Judge(network, confidence[50])  # the 5 % quantile of 1,001 values
+    assert judge.accepted(digits) == 951 / 1001
+    passed = [max(row[:10]) >= judge.threshold for row in network(others).softmax(1).tolist()]
+    assert judge.accepted(others) == sum(passed) / 400
+
+
+@pytest.mark.equation("def-accepted", tolerance="1 in 500")
+def test_the_threshold_lets_95_of_100_kept_digits_pass() -> None:
+    """The share that a judge accepts of the digits that set its threshold."""
+    rows = torch.bernoulli(torch.rand(10, 80, generator=seeded(5)))  # ten patterns of 80 pixels
+    labels = torch.arange(2000) % 10
+    noise = (torch.rand(2000, 80, generator=seeded(6)) < 0.1).float()  # no two alike
+    x = (rows[labels] - noise).abs()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        judge = train_judge(x[:1500], labels[:1500], x[1500:], seeded(7), epochs=1)
+    assert abs(judge.accepted(x[1500:]) - 0.95) <= 1 / 500

@@ -12,7 +12,7 @@ from scipy import integrate, stats
 from torch import Tensor
 
 from tests.common import normals, seeded, tensor
-from vaebook.likelihoods import DiscretizedLogistic, Gaussian
+from vaebook.likelihoods import DiscretizedLogistic, Gaussian, bits_per_dimension
 from vaebook.own_data import OwnData, prepare
 from vaebook.vae import mlp_vae
 
@@ -82,3 +82,13 @@ def test_the_density_of_the_data_integrates_to_one_in_their_unit() -> None:
     assert total == pytest.approx(1, abs=1e-6)
     exact = stats.norm.logpdf(5e4, mean + 0.3 * std, std)
     assert log_density(5e4) == pytest.approx(exact, abs=1e-6)
+
+
+@pytest.mark.equation("def-bits-per-dimension", tolerance="1e-12")
+def test_bits_per_dimension() -> None:
+    """NumPy's logarithm to the base 2, and 784 fair coins, which take one bit each."""
+    log_p = -300 * torch.rand(20, generator=seeded(3), dtype=torch.float64)
+    printed = -np.log2(np.exp(log_p.numpy())) / 784
+    np.testing.assert_allclose(bits_per_dimension(log_p, 784), printed, rtol=0, atol=1e-12)
+    coins = tensor([784 * math.log(0.5)])
+    assert float(bits_per_dimension(coins, 784)) == pytest.approx(1, abs=1e-12)

@@ -475,3 +475,14 @@ def test_the_second_form_of_the_variance_loses_its_digits() -> None:
     second = (numbers.square().mean() - numbers.mean().square()).item()
     assert first == pytest.approx(exact, abs=0.01)
     assert abs(second - exact) > 0.5
+
+
+@pytest.mark.equation("def-self-normalized-estimate", tolerance="1e-12")
+def test_a_self_normalised_average() -> None:
+    """The quotient of two sums in NumPy, whatever factor the weights have lost."""
+    values, log_weights = normals(400, seed=5), normals(400, seed=6)
+    weights = np.exp(log_weights.numpy())
+    printed = (weights * values.numpy()).sum() / weights.sum()
+    for lost in (0.0, 3.0, -800.0):
+        found = importance_average(values, log_weights + lost).value
+        assert float(found) == pytest.approx(printed, abs=1e-12)

@@ -278,3 +278,19 @@ def test_density_at_the_origin_and_in_the_shell(d: int) -> None:
     zero = torch.zeros(d, dtype=torch.float64)
     difference = log_normal(zero, zero, zero) - log_normal(z, zero, zero)
     torch.testing.assert_close(difference, torch.full_like(difference, d / 2), rtol=0, atol=1e-9)
+
+
+@pytest.mark.equation("def-rosenblatt", tolerance="1e-8")
+@pytest.mark.parametrize("i", [0, 1, 2])
+def test_a_rank_given_the_coordinates_before(i: int) -> None:
+    """Quadrature of SciPy's joint density over the coordinate, divided by that of the earlier."""
+    for x in POINTS:
+        (u,) = MIXTURE.to_uniform(x[None])
+
+        def joint(value: float, x: Any = x) -> float:
+            return float(mixture_pdf(np.append(x[:i], value)))
+
+        knots = {"points": [-3, -1, 1, 3], "epsabs": 1e-13, "limit": 400}
+        below, _ = integrate.quad(joint, -15, x[i], **(knots | {"points": None}))
+        all_of_it, _ = integrate.quad(joint, -15, 15, **knots)
+        assert u[i] == pytest.approx(below / all_of_it, abs=1e-8)

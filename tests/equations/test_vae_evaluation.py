@@ -261,3 +261,45 @@ def test_rare_good_samples_cost_at_most_log_100() -> None:
     lost = log_p - mixture.log()
     assert (lost <= math.log(100) + 1e-12).all()
     assert torch.allclose(lost[noise == 0], tensor(math.log(100)), atol=1e-12)  # it is reached
+
+
+@pytest.mark.equation("def-mixture-prior", tolerance="1e-10")
+def test_the_density_of_a_mixture_prior() -> None:
+    """PyTorch's mixture of independent normals, near the components and far from them."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        prior = MixturePrior(3, 4).double()
+    with torch.no_grad():
+        prior.logits.copy_(torch.randn(4, generator=seeded(1), dtype=F64))
+        prior.log_vars.copy_(torch.randn(4, 3, generator=seeded(2), dtype=F64))
+    components = Normal(prior.means, torch.exp(0.5 * prior.log_vars))
+    peer = torch.distributions.MixtureSameFamily(
+        torch.distributions.Categorical(logits=prior.logits),
+        torch.distributions.Independent(components, 1),
+    )
+    z = 4 * torch.randn(200, 3, generator=seeded(3), dtype=F64)
+    torch.testing.assert_close(prior.log_prob(z), peer.log_prob(z), rtol=0, atol=1e-10)
+
+
+@pytest.mark.equation("def-causal-bernoulli", tolerance="1e-12")
+def test_a_pixel_sees_those_drawn_before_it_and_near() -> None:
+    """A loop over pixels that adds up the neighbours' weights by row and column."""
+    height, width, reach = 4, 5, 2
+    likelihood = CausalBernoulli(height, width, reach).double()
+    with torch.no_grad():
+        likelihood.weight.copy_(torch.randn(20, 20, generator=seeded(4), dtype=F64))
+    logits = torch.randn(6, 20, generator=seeded(5), dtype=F64)
+    x = torch.bernoulli(torch.full((6, 20), 0.5, dtype=F64), generator=seeded(6))
+    weight = likelihood.weight.tolist()
+    rows_found = likelihood.log_prob(x, logits).tolist()
+    for row, own, found in zip(x.tolist(), logits.tolist(), rows_found, strict=True):
+        total = 0.0
+        for i in range(20):
+            logit = own[i]
+            for j in range(i):
+                rows, columns = i // width - j // width, abs(i % width - j % width)
+                if rows <= reach and columns <= reach:
+                    logit += weight[i][j] * row[j]
+            p = 1 / (1 + math.exp(-logit))
+            total += math.log(p if row[i] else 1 - p)
+        assert found == pytest.approx(total, abs=1e-12)

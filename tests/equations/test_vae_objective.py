@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from decimal import Decimal, localcontext
+from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +14,7 @@ import torch
 from scipy import integrate, stats
 from torch import Tensor
 
-from tests.common import F64, seeded, tensor
+from tests.common import F64, linear_vae, seeded, tensor
 from vaebook.estimators import (
     effective_sample_size,
     log_mean_exp,
@@ -729,3 +732,158 @@ def test_variance_of_a_batch(n_data: int, n_draws: int) -> None:
     batches = log_likelihood(SMALL, data[chosen], z).mean(0)
     batches = (batches - kl_to_standard_normal(Q_MEAN, Q_LOG_VAR)).mean(-1)
     assert float(batches.var()) == pytest.approx(right, rel=0.04)
+
+
+# --- definitions ------------------------------------------------------------------------------
+
+
+def network_vae() -> tuple[VAE, Tensor]:
+    """A VAE with random weights, large enough for its codes to differ, and some binary data."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        vae = VAE(Encoder(mlp(7, 6, (9,))), mlp(3, 7, (9,)), Bernoulli(), StandardNormal(3))
+        vae = vae.double()
+        for parameter in vae.parameters():
+            torch.nn.init.normal_(parameter, std=0.8)
+    return vae, torch.bernoulli(torch.full((5, 7), 0.5, dtype=F64), generator=seeded(1))
+
+
+@pytest.mark.equation("def-linear-gaussian", tolerance="4.5 standard errors")
+def test_a_linear_gaussian_datum() -> None:
+    """Means and products of 200,000 draws, against the noise and the matrix in NumPy."""
+    x = SMALL.sample(200_000, seeded(2))
+    off = x - SMALL.mean
+    products = off[:, :, None] * off[:, None, :]
+    weight = SMALL.weight.numpy()
+    spread = tensor(weight @ weight.T + SMALL.noise_var * np.eye(3))
+    for values, printed in ((off, torch.zeros(3, dtype=F64)), (products, spread)):
+        mean, error = monte_carlo(values)
+        assert ((mean - printed).abs() < 4.5 * error).all()
+
+
+@pytest.mark.equation("def-log-mean-exp", tolerance="1e-12, relative")
+@pytest.mark.parametrize("shift", [0.0, -2000.0, 900.0])
+def test_log_mean_exp(shift: float) -> None:
+    """Sums of 60 decimal digits, for logarithms whose exponentials no float can hold."""
+    values = [0.3, -1.2, 2.5, -40.0]
+    with localcontext(prec=60):
+        total = sum((Decimal(v) + Decimal(shift)).exp() for v in values)
+        printed = float((total / len(values)).ln())
+    found = log_mean_exp(tensor(values) + shift)
+    assert float(found) == pytest.approx(printed, rel=1e-12)
+
+
+@pytest.mark.equation("def-effective-sample-size", tolerance="1e-12")
+def test_effective_sample_size_as_printed() -> None:
+    """Exact fractions; equal weights, and one that dominates."""
+    weights = [Fraction(n, 16) for n in (1, 3, 8, 0, 4)]
+    printed = sum(weights) ** 2 / sum(w**2 for w in weights)
+    logs = tensor([float(w) for w in weights]).log()
+    assert float(effective_sample_size(logs + 900)) == pytest.approx(float(printed), abs=1e-12)
+    assert float(effective_sample_size(tensor([7.0] * 20))) == pytest.approx(20, abs=1e-12)
+    assert float(effective_sample_size(tensor([0.0, -800.0]))) == pytest.approx(1, abs=1e-12)
+
+
+@pytest.mark.equation("def-kl", tolerance="1e-9")
+def test_the_divergence_as_an_expectation() -> None:
+    """SciPy's quadrature of q times the logarithm of a quotient of SciPy's densities."""
+    for (m, s), (n, t) in (((0.6, 0.5), (0.0, 1.0)), ((-1.0, 1.3), (0.4, 2.0))):
+        q, p = stats.norm(m, s), stats.norm(n, t)
+
+        def integrand(z: float, q: Any = q, p: Any = p) -> float:
+            return float(q.pdf(z) * (q.logpdf(z) - p.logpdf(z)))
+
+        printed, _ = integrate.quad(integrand, m - 12 * s, m + 12 * s, epsabs=1e-12)
+        mean, log_var = tensor([m]), 2 * tensor([s]).log()
+        other = tensor([n]), 2 * tensor([t]).log()
+        assert float(kl_diagonal(mean, log_var, *other)) == pytest.approx(printed, abs=1e-9)
+        if (n, t) == (0.0, 1.0):
+            assert float(kl_to_standard_normal(mean, log_var)) == pytest.approx(printed, abs=1e-9)
+
+
+@pytest.mark.equation("def-diagonal-gaussian", tolerance="1e-12")
+def test_the_density_of_a_diagonal_gaussian() -> None:
+    """SciPy's normal log-densities, added up over the dimensions."""
+    z, mean, log_var = (torch.randn(30, 4, generator=seeded(n), dtype=F64) for n in range(3))
+    peer = stats.norm(mean.numpy(), np.exp(0.5 * log_var.numpy())).logpdf(z.numpy()).sum(1)
+    np.testing.assert_allclose(log_normal(z, mean, log_var).numpy(), peer, rtol=0, atol=1e-12)
+
+
+@pytest.mark.equation("def-encoder", tolerance="4.5 standard errors; 1e-12 for the parameters")
+def test_the_encoder_is_a_diagonal_gaussian() -> None:
+    """The two halves of its network's answer, and moments of 100,000 codes of one datum."""
+    vae, x = network_vae()
+    with torch.no_grad():
+        mean, log_var = vae.encode(x)
+        answer = vae.encoder.network(x)
+        codes = reparameterize(*(p[:1].expand(100_000, 3) for p in (mean, log_var)), seeded(3))
+    torch.testing.assert_close(mean, answer[:, :3], rtol=0, atol=1e-12)
+    bounded = 10 * torch.tanh(answer[:, 3:] / 10)
+    torch.testing.assert_close(log_var, bounded, rtol=0, atol=1e-12)
+    off = codes - mean[0]
+    spread = log_var[0].exp().diag()  # no covariance between the components
+    value, error = monte_carlo(off[:, :, None] * off[:, None, :])
+    assert ((value - spread).abs() < 4.5 * error).all()
+
+
+@pytest.mark.equation("def-decoder", tolerance="1e-10")
+@pytest.mark.equation("def-importance-weight", tolerance="1e-10")
+def test_the_weight_of_a_draw() -> None:
+    """Python's product over pixels, and PyTorch's densities of prior and proposal."""
+    vae, x = network_vae()
+    with torch.no_grad():
+        mean, log_var = vae.encode(x)
+        z = reparameterize(*(p.expand(4, 5, 3) for p in (mean, log_var)), seeded(4))
+        lit = torch.sigmoid(vae.decoder(z))
+        found = vae.likelihood.log_prob(x, vae.decoder(z))
+        product = torch.where(x == 1, lit, 1 - lit).prod(-1)
+        torch.testing.assert_close(found.exp(), product, rtol=0, atol=1e-12)
+        prior = torch.distributions.Normal(0.0, 1.0).log_prob(z).sum(-1)
+        proposal = torch.distributions.Normal(mean, torch.exp(0.5 * log_var)).log_prob(z).sum(-1)
+        printed = product * torch.exp(prior - proposal)
+        weights = vae.log_weights(x, 4, seeded(4)).exp()
+    torch.testing.assert_close(weights, printed, rtol=0, atol=1e-10)
+
+
+@pytest.mark.equation("def-elbo", tolerance="4.5 standard errors")
+def test_the_bound_is_the_expected_logarithm_of_a_weight() -> None:
+    """Quadrature over the grid of the joint density and of q; 100,000 one-draw estimates."""
+    model = linear_vae(SMALL, scale=1.7, shift=0.4)
+    mean, log_var = model.encode(X)
+    log_q = log_normal(GRID, mean, log_var)
+    printed = integral(log_q.exp() * (LOG_JOINT - log_q))
+    with torch.no_grad():
+        value, error = monte_carlo(model.elbo(X.expand(100_000, -1), seeded(5)))
+    assert abs(float(value) - printed) < 4.5 * float(error)
+
+
+@pytest.mark.equation("def-reparameterization", tolerance="1e-12; 4.5 standard errors")
+def test_a_draw_is_a_function_of_its_parameters() -> None:
+    """Derivatives by automatic differentiation: 1, and the noise; moments of 100,000 draws."""
+    mean, std = tensor([0.3, -2.0]).requires_grad_(), tensor([0.5, 1.6]).requires_grad_()
+    many = [p.expand(100_000, 2) for p in (mean, 2 * std.log())]
+    z = reparameterize(*many, seeded(6))
+    noise = ((z - mean) / std).detach()
+    for values, printed in ((noise, 0.0), (noise.square(), 1.0), (noise.prod(1), 0.0)):
+        value, error = monte_carlo(values)
+        assert ((value - printed).abs() < 4.5 * error).all()
+    by_mean, by_std = torch.autograd.grad(z[7].sum(), (mean, std))
+    torch.testing.assert_close(by_mean, torch.ones(2, dtype=F64), rtol=0, atol=1e-12)
+    torch.testing.assert_close(by_std, noise[7], rtol=0, atol=1e-12)
+
+
+@pytest.mark.equation("def-elbo-estimate", tolerance="1e-8 nats")
+@pytest.mark.parametrize("n_draws", [1, 6])
+def test_the_estimated_bound_as_printed(n_draws: int) -> None:
+    """An average over draws, written out, less PyTorch's divergence of the two Gaussians."""
+    vae, x = network_vae()
+    with torch.no_grad():
+        mean, log_var = vae.encode(x)
+        z = reparameterize(*(p.expand(n_draws, 5, 3) for p in (mean, log_var)), seeded(8))
+        parts = [torch.distributions.Bernoulli(logits=vae.decoder(draw)) for draw in z]
+        average = sum(part.log_prob(x).sum(1) for part in parts) / n_draws
+        q = torch.distributions.Normal(mean, torch.exp(0.5 * log_var))
+        prior = torch.distributions.Normal(0.0, 1.0)
+        printed = average - torch.distributions.kl_divergence(q, prior).sum(1)
+        reconstruction, kl = vae.elbo_terms(x, seeded(8), n_samples=n_draws)
+    torch.testing.assert_close(reconstruction - kl, printed, rtol=0, atol=1e-8)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from tests.common import F64, all_images, seeded
 from vaebook.data import dynamic_binarization
 from vaebook.gaussian import LinearGaussian, log_normal, reparameterize
-from vaebook.likelihoods import Bernoulli, Gaussian
+from vaebook.likelihoods import Bernoulli, Gaussian, bits_per_dimension
 from vaebook.priors import StandardNormal
 from vaebook.training import fit
 from vaebook.vae import VAE, Encoder, elbo_objective, mlp_vae, set_output_bias
@@ -250,3 +250,76 @@ def test_variance_of_a_mixture_of_codes() -> None:
     second = torch.trapezoid(density * GRID[:, 0].square(), GRID[:, 0])
     claimed = mean.var(0, correction=0) + log_var.exp().mean(0)
     assert math.isclose(second - first.square(), claimed.item(), abs_tol=1e-9)
+
+
+# --- definitions ------------------------------------------------------------------------------
+
+
+@pytest.mark.equation("def-dynamic-binarization", tolerance="4.5 standard errors")
+def test_pixels_are_drawn_independently_with_the_grey_level() -> None:
+    """Shares of all 16 images of four grey pixels, in 100,000 draws."""
+    levels = torch.tensor([51, 128, 230, 12], dtype=torch.uint8)
+    drawn = dynamic_binarization(levels.expand(100_000, 4), seeded(1))
+    grey = levels.double() / 255
+    printed = torch.where(all_images(4) == 1, grey, 1 - grey).prod(1)
+    error = (printed * (1 - printed) / 100_000).sqrt()
+    assert ((image_frequencies(drawn) - printed).abs() < 4.5 * error).all()
+
+
+@pytest.mark.equation("def-minibatch-estimate", tolerance="1e-5 nats")
+def test_the_loss_of_a_batch_is_the_mean_over_it() -> None:
+    """What `fit` records of one step without a rate, beside PyTorch's bounds at the same draws."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        vae = mlp_vae(n_pixels=6, n_latents=2, hidden=(5,))
+    x = torch.bernoulli(torch.full((8, 6), 0.4), generator=seeded(2))
+    seen: list[Tensor] = []
+
+    def objective(
+        model: VAE, batch: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        state = generator.get_state()
+        bound, terms = elbo_objective(model, batch, generator)
+        again = torch.Generator().manual_seed(0)
+        again.set_state(state)
+        with torch.no_grad():
+            mean, log_var = model.encode(batch)
+            logits = model.decoder(reparameterize(mean, log_var, again))
+            log_p = torch.distributions.Bernoulli(logits=logits).log_prob(batch).sum(1)
+            q = torch.distributions.Normal(mean, torch.exp(0.5 * log_var))
+            prior = torch.distributions.Normal(0.0, 1.0)
+            seen.append(log_p - torch.distributions.kl_divergence(q, prior).sum(1))
+        return bound, terms
+
+    quiet = {"progress": False, "device": "cpu", "amp": False}
+    history = fit(vae, x, objective, epochs=1, batch_size=8, lr=1e-9, **quiet)
+    printed = sum(seen[-1].tolist()) / 8
+    assert history.train["bound"][0] == pytest.approx(printed, abs=1e-5)
+
+
+@pytest.mark.equation("def-bits", tolerance="1e-12")
+def test_nats_as_bits() -> None:
+    """NumPy's logarithm to the base 2 of a probability, from that to the base e."""
+    log_p = -50 * torch.rand(20, generator=seeded(3), dtype=F64)
+    printed = -np.log2(np.exp(log_p.numpy()))
+    np.testing.assert_allclose(bits_per_dimension(log_p, 1), printed, rtol=0, atol=1e-12)
+
+
+@pytest.mark.equation("def-kl-warmup", tolerance="1e-12")
+@pytest.mark.parametrize("share", [0.25, 0.5, 1.0])
+def test_the_weight_of_a_warm_up(share: float) -> None:
+    """The weights that an objective is given in twelve steps, and one for the rest."""
+    weights: list[float] = []
+
+    def objective(
+        model: VAE, x: Tensor, generator: torch.Generator, beta: float = 1.0
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        weights.append(float(beta))
+        return elbo_objective(model, x, generator, beta)
+
+    x = torch.bernoulli(torch.full((20, 6), 0.4), generator=seeded(4))
+    quiet = {"progress": False, "device": "cpu", "amp": False}
+    model = mlp_vae(n_pixels=6, n_latents=2, hidden=(5,))
+    fit(model, x, objective, epochs=3, batch_size=5, kl_warmup=share, **quiet)
+    printed = [min(1.0, t / (share * 12)) for t in range(12)]
+    assert weights[-12:] == pytest.approx(printed, abs=1e-12)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -79,3 +80,29 @@ def test_beta_is_a_noise_of_gaussian_pixels(beta: float) -> None:
     right = beta * noisier + n_pixels / 2 * constants
     torch.testing.assert_close(left, objective, rtol=0, atol=1e-9)
     torch.testing.assert_close(left, right, rtol=0, atol=1e-9)
+
+
+@pytest.mark.equation("def-beta-vae", tolerance="1e-10 nats")
+@pytest.mark.parametrize("beta", [0.0, 0.3, 1.0, 4.0])
+def test_the_weighted_bound(beta: float) -> None:
+    """The densities and divergences of PyTorch, at the same draws."""
+    vae, x = small_vae()
+    with torch.no_grad():
+        mean, log_var = vae.encode(x)
+        logits = vae.decoder(reparameterize(mean, log_var, seeded(7)))
+        log_p = torch.distributions.Bernoulli(logits=logits).log_prob(x).sum(1)
+        q = Normal(mean, torch.exp(0.5 * log_var))
+        printed = log_p - beta * kl_divergence(q, Normal(0.0, 1.0)).sum(1)
+        found, _ = elbo_objective(vae, x, seeded(7), beta)
+    torch.testing.assert_close(found, printed, rtol=0, atol=1e-10)
+
+
+@pytest.mark.equation("def-active-units", tolerance="exact")
+def test_active_units() -> None:
+    """NumPy's variance of the posterior means, on both sides of the threshold."""
+    vae, x = small_vae()
+    means = vae.encode(x)[0].detach().numpy()
+    spread = means.var(0, ddof=1)
+    between = float(np.sort(spread)[:2].mean())  # one unit below, two above
+    assert vae.active_units(x, between).tolist() == (spread > between).tolist()
+    assert vae.active_units(x).tolist() == (spread > 0.01).tolist()
