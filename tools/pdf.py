@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
 
+import pikepdf
 import yaml
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
-from pypdf import PdfReader
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from tools import catalogues
 from tools.dependencies import ROOT
@@ -36,11 +36,12 @@ PRINTED = ROOT / "_build" / "pdf"
 INDEX = "book/index"
 LEFT_OUT = re.compile(r"book/appendices/(api|equations|status)\b")  # of the screen, not of the book
 # The room for text, in pixels of CSS: A4 without the margins of print.css.
-ROOM = {"width": int((210 - 2 * 23) / 25.4 * 96), "height": 948}
+WIDTH, HEIGHT = int((210 - 2 * 23) / 25.4 * 96), 948
 PART = re.compile(r'<span class="caption-text">(?P<part>[^<]*)</span>')
 LINK = re.compile(r'<li class="toctree-l1[^"]*"><a[^>]* href="(?P<href>[^"#]*)">(?P<title>.*?)</a>')
 ARTICLE = re.compile(r"<article\b[^>]*>(?P<text>.*)</article>", re.DOTALL)
-STILL = re.compile(r'(?<=")(?:\.\./)+(_static/stills/\w+\.webp)')
+PICTURE = re.compile(r'(?<=")(?:\.\./)+(_static/stills/\w+\.webp|_images/\w+\.png)')
+FORMULA = re.compile(r"\\\((.*)\\\)", re.DOTALL)  # in the marks that print.js gives it
 FILES = re.compile(r'(?<=")(?:\.\./)+(?=(?:_images|_static)/)')
 NUMERALS = ("I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI", "XII")
 PATIENCE = 600_000  # milliseconds, for the print of the whole book
@@ -114,15 +115,17 @@ def editions() -> list[Edition]:
 def read(place: str) -> str:
     """Return a built page; the files that it shows are named by their address."""
     text = (HTML / place).read_text(encoding="utf-8")
-    text = STILL.sub(lambda still: photograph(HTML / still[1]).as_uri(), text)
+    text = PICTURE.sub(lambda picture: photograph(HTML / picture[1]).as_uri(), text)
     return FILES.sub(f"{HTML.as_uri()}/", text)
 
 
-def photograph(still: Path) -> Path:
-    """Return the still picture of a live figure as JPEG, which a PDF keeps as small as it is."""
-    file = PRINTED / "stills" / f"{still.stem}.jpg"
+def photograph(source: Path) -> Path:
+    """Return a large picture as JPEG, which a PDF keeps as small as it is."""
+    if source.stat().st_size < 100_000 and source.suffix == ".png":
+        return source
+    file = PRINTED / "pictures" / f"{source.stem}.jpg"
     file.parent.mkdir(parents=True, exist_ok=True)
-    with Image.open(still) as picture:
+    with Image.open(source) as picture:
         picture.convert("RGB").save(file, quality=85)
     return file
 
@@ -238,11 +241,29 @@ def words(edition: Edition) -> dict[str, str]:
 
 def destinations(file: Path) -> dict[str, int]:
     """Return the number of the page on which each place of the document that is linked stands."""
-    reader = PdfReader(file)
-    numbers = {page.indirect_reference.idnum: i + 1 for i, page in enumerate(reader.pages)}
-    places = reader.root_object["/Dests"].items()
-    pages = {name[1:]: place.get_object()[0].get_object() for name, place in places}
-    return {name: numbers[page.indirect_reference.idnum] for name, page in pages.items()}
+    with pikepdf.open(file) as printed:
+        numbers = {page.obj.objgen: i + 1 for i, page in enumerate(printed.pages)}
+        places = printed.Root.Dests.items()
+        return {name[1:]: numbers[place[0].objgen] for name, place in places}
+
+
+def finish(file: Path, author: str) -> None:
+    """Call formulas formulas, name the author, and make the file smaller."""
+    with pikepdf.open(file, allow_overwriting_input=True) as printed:
+        for element in printed.objects:
+            alt = str(element.get("/Alt", "")) if isinstance(element, pikepdf.Dictionary) else ""
+            if formula := FORMULA.fullmatch(alt):
+                element.S, element.Alt = pikepdf.Name.Formula, formula[1]
+        printed.docinfo["/Author"] = author
+        printed.save(file, object_stream_mode=pikepdf.ObjectStreamMode.generate)
+
+
+def open_page(browser: Browser) -> Page:
+    """Return a page as wide as the text on paper."""
+    page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme="light")
+    page.emulate_media(media="print")
+    page.set_default_timeout(PATIENCE)
+    return page
 
 
 def write(page: Page, edition: Edition, parts: list[Part], file: Path) -> dict[str, int]:
@@ -263,6 +284,7 @@ def write(page: Page, edition: Edition, parts: list[Part], file: Path) -> dict[s
     page.pdf(path=file, **options, tagged=True, outline=True)
     if destinations(file) != found:
         raise RuntimeError(f"the page numbers have moved headings of {file}")
+    finish(file, edition.say(CONFIGURATION["author"]))
     return found
 
 
@@ -277,9 +299,7 @@ def main() -> None:
         )
         for edition in built:
             start = time.perf_counter()
-            page = browser.new_page(viewport=ROOM, color_scheme="light")
-            page.emulate_media(media="print")
-            page.set_default_timeout(PATIENCE)
+            page = open_page(browser)
             write(page, edition, contents(edition), edition.file)
             page.close()
             megabytes = edition.file.stat().st_size / 1e6

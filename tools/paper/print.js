@@ -25,11 +25,13 @@ function undress(article, words) {
 }
 
 /** Show the still picture of each live figure, with a link to the figure that moves. */
-function still(article, words) {
+function still(article, address, words) {
   for (const figure of all(".vaebook-static", article)) {
+    const section = figure.closest("section[id]");
     const hidden = figure.querySelector("noscript");
     const picture = make("div", { innerHTML: hidden?.textContent ?? "" }).firstElementChild;
-    const link = make("a", { href: article.dataset.address, textContent: words.live });
+    const href = `${address}${article.dataset.place}#${section?.id ?? ""}`;
+    const link = make("a", { href, textContent: words.live });
     const caption = make("figcaption", {}, `${figure.getAttribute("aria-label")}. `, link);
     figure.replaceWith(make("figure", { className: "still" }, ...[picture, caption].filter(Boolean)));
   }
@@ -54,7 +56,7 @@ function gatherSolutions(article, words) {
 }
 
 /** Let links lead to places in this document, or to the book on the network. */
-function lead(article, pages, addresses) {
+function lead(article, pages, address) {
   const here = article.dataset.page;
   for (const element of all("[id]", article)) element.id = anchor(here, element.id);
   article.id = anchor(here, "");
@@ -66,16 +68,16 @@ function lead(article, pages, addresses) {
     const page = pages[file];
     const id = decodeURIComponent(url.hash.slice(1));
     if (page !== undefined) link.setAttribute("href", `#${anchor(page, id)}`);
-    else link.setAttribute("href", addresses + file + url.hash);
+    else link.setAttribute("href", address + file + url.hash);
   }
 }
 
-/** Set a formula for readers who hear it: its source is its alternative text. */
+/** Name each formula for those who hear the book: its source, in the marks that tools/pdf.py knows. */
 function speak(article) {
   for (const formula of all(".katex", article)) {
     const source = formula.querySelector("annotation")?.textContent.trim() ?? "";
     const nothing = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw==";
-    const spoken = make("img", { alt: source, src: nothing, className: "spoken" });
+    const spoken = make("img", { alt: `\\(${source}\\)`, src: nothing, className: "spoken" });
     formula.querySelector(".katex-mathml")?.replaceWith(spoken);
   }
 }
@@ -161,7 +163,7 @@ function fit() {
 window.makeBook = ({ pages, address, words }) => {
   for (const article of all("article")) {
     undress(article, words);
-    still(article, words);
+    still(article, address, words);
     gatherSolutions(article, words);
     markChecked(article);
     lead(article, pages, address);
