@@ -247,13 +247,17 @@ def destinations(file: Path) -> dict[str, int]:
         return {name[1:]: numbers[place[0].objgen] for name, place in places}
 
 
-def finish(file: Path, author: str) -> None:
-    """Call formulas formulas, name the author, and make the file smaller."""
+def finish(file: Path, author: str, headings: list[str]) -> None:
+    """Call formulas formulas, name the author and the bookmarks, and make the file smaller."""
+    titles = {heading.replace(" ", ""): heading for heading in headings}
     with pikepdf.open(file, allow_overwriting_input=True) as printed:
         for element in printed.objects:
-            alt = str(element.get("/Alt", "")) if isinstance(element, pikepdf.Dictionary) else ""
-            if formula := FORMULA.fullmatch(alt):
+            if not isinstance(element, pikepdf.Dictionary):
+                continue
+            if formula := FORMULA.fullmatch(str(element.get("/Alt", ""))):
                 element.S, element.Alt = pikepdf.Name.Formula, formula[1]
+            elif title := titles.get(str(element.get("/Title", "")).replace(" ", "")):
+                element.Title = title
         printed.docinfo["/Author"] = author
         printed.save(file, object_stream_mode=pikepdf.ObjectStreamMode.generate)
 
@@ -284,7 +288,7 @@ def write(page: Page, edition: Edition, parts: list[Part], file: Path) -> dict[s
     page.pdf(path=file, **options, tagged=True, outline=True)
     if destinations(file) != found:
         raise RuntimeError(f"the page numbers have moved headings of {file}")
-    finish(file, edition.say(CONFIGURATION["author"]))
+    finish(file, edition.say(CONFIGURATION["author"]), page.evaluate("headings()"))
     return found
 
 

@@ -7,6 +7,8 @@ const make = (name, properties = {}, ...children) => {
 };
 const all = (selector, top = document) => [...top.querySelectorAll(selector)];
 
+const textOf = (element) => element.textContent.trim().replace(/\s+/g, " ");
+
 // The anchor of a place in a page. Several pages use the same ids.
 const anchor = (page, id) => `${page}--${id}`.replace(/[^\w-]+/g, "-");
 const pageNumber = (target) => {
@@ -114,8 +116,7 @@ function demote(article) {
 
 /** Return an entry of the contents. */
 function entry(heading, target) {
-  const text = heading.textContent.trim().replace(/\s+/g, " ");
-  const title = make("span", { className: "entry-title", textContent: text });
+  const title = make("span", { textContent: textOf(heading) });
   const link = make("a", { href: `#${target}` }, title, make("span", { className: "leader" }));
   link.append(pageNumber(target));
   return make("li", {}, link);
@@ -142,21 +143,19 @@ function listContents(list) {
   }
 }
 
-/** Make what is too wide for the paper smaller: formulas, tables and pictures. */
+/** Make formulas and tables smaller that are too wide for the paper. All are measured at once. */
 function fit() {
-  const scaled = [];
-  for (const formula of all(".katex-display")) {
-    const room = formula.clientWidth, width = formula.scrollWidth;
-    if (width > room + 1) scaled.push([formula, room / width]);
-  }
-  for (const [formula, factor] of scaled) formula.style.fontSize = `${1.03 * factor * 0.99}em`;
-  for (const table of all("article table")) {
-    table.classList.toggle("long", table.offsetHeight > 300);
-    const room = table.parentElement.clientWidth;
-    for (let size = 0.92; table.scrollWidth > room + 1 && size > 0.55; size -= 0.04)
-      table.style.fontSize = `${size}em`;
-  }
-  return scaled.length;
+  const boxes = [...all(".katex-display"), ...all("article table")];
+  const sizes = boxes.map((box) => {
+    const room = box.matches("table") ? box.parentElement : box;
+    return { room: room.clientWidth, width: box.scrollWidth, height: box.offsetHeight,
+      size: parseFloat(getComputedStyle(box).fontSize) };
+  });
+  boxes.forEach((box, i) => {
+    const { room, width, height, size } = sizes[i];
+    if (width > room + 1) box.style.fontSize = `${(size * 0.99 * room) / width}px`;
+    if (box.matches("table")) box.classList.toggle("long", height > 300);
+  });
 }
 
 /** Make the book. */
@@ -172,8 +171,11 @@ window.makeBook = ({ pages, address, words }) => {
     demote(article);
   }
   listContents(document.querySelector(".book-contents > ol"));
-  return fit();
+  fit();
 };
+
+/** Return the headings. In the bookmarks, Chromium drops the space at which a heading is broken. */
+window.headings = () => all("h1, h2, h3, h4, h5, h6").map(textOf);
 
 /** Write the page numbers, given the page of each anchor. */
 window.numberPages = (pageOf) => {
