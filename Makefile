@@ -18,7 +18,7 @@ endif
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help environment html test downloads notebooks messages serve lint format bench mutants links clean
+.PHONY: help environment html pdf test downloads notebooks messages serve lint format bench mutants links clean
 
 help:  ## Show this list
 	@echo "Variational Autoencoders, Verified"
@@ -30,6 +30,9 @@ environment:
 
 html: environment  ## Run the notebooks that changed and build the book into _build/html
 	@$(RUN) -m tools.build
+
+pdf: html  ## Print each edition of the book into _build/pdf
+	@$(RUN) -m tools.pdf
 
 test: html  ## Check the package, the notebooks and the pages (after `make html`)
 	@$(RUN) -m tools.test

@@ -75,7 +75,7 @@ def of_frame() -> list[str]:
     """Return what stands on every page: from the configuration, our extensions and templates."""
     config = configuration(draft=True, chinese=False)
     said = [str(holder[name]) for holder, name in catalogues.said_by(config)]
-    for file in sorted((ROOT / "tools" / "pages").glob("*.py")):
+    for file in [*sorted((ROOT / "tools" / "pages").glob("*.py")), ROOT / "tools" / "pdf.py"]:
         said += in_python(file.read_text(encoding="utf-8"))
     for file in sorted((ROOT / "book" / "_templates").glob("*.html")):
         said += [match["text"] for match in GETTEXT.finditer(file.read_text(encoding="utf-8"))]
