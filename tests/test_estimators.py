@@ -100,6 +100,14 @@ def test_effective_sample_size_at_its_ends():
     assert effective_sample_size(torch.zeros(3, 5), dim=1).tolist() == pytest.approx([5.0] * 3)
 
 
+@pytest.mark.parametrize("weights", [[-math.inf] * 3, [math.nan, 0.0, 0.0]])
+def test_weights_that_are_all_zero_are_refused(weights):
+    logs = torch.tensor(weights)
+    for answer in (effective_sample_size, lambda w: importance_average(torch.ones(3), w)):
+        with pytest.raises(ValueError, match="log_weights: wanted a weight above zero"):
+            answer(logs)
+
+
 def test_importance_average_of_numbers_worked_out_by_hand():
     values, weights = torch.tensor([1.0, 2.0, 6.0]), torch.tensor([1.0, 2.0, 1.0])
     value, error = importance_average(values, weights.log() + 300)  # any common factor

@@ -115,7 +115,7 @@ class Stream(IterableDataset):
     [
         ([[0.0]], "a tensor of at least one row"),
         (X[:0], "a tensor of at least one row"),
-        (X[:, 0, 0], "a tensor of at least one row"),
+        (X[:, 0, 0], "rows: two dimensions or more"),
         (np.zeros((0, 2)), "a tensor of at least one row"),
         (np.array([["a", "b"]]), "an array of numbers"),
         (Stream(), "a Dataset of at least one row that has __getitem__ and __len__"),

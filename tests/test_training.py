@@ -700,6 +700,13 @@ def test_bfloat16_is_left_to_processors_with_instructions_for_it():
 def test_checkpoints_lie_in_the_cache_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("VAEBOOK_CACHE", str(tmp_path))
     assert checkpoint_path("name") == tmp_path / "checkpoints" / "name.pt"
+    with pytest.raises(ValueError, match="name: wanted a name without a folder"):
+        checkpoint_path("../name")
+
+
+def test_a_fit_without_gradients_says_so():
+    with torch.no_grad(), pytest.raises(ValueError, match="fit: wanted gradients switched on"):
+        fit(mlp_vae(4, 2, hidden=(3,)), torch.zeros(5, 4), elbo_objective, progress=False)
 
 
 # --- bad input --------------------------------------------------------------------------------

@@ -530,6 +530,21 @@ def test_weights_survive_the_way_through_a_file(tmp_path, kind, sizes):
     assert torch.equal(expected, third.log_prob_estimate(x, 5, seeded(1)))
 
 
+@pytest.mark.parametrize("layout", ["channels last", "tied"])
+def test_weights_of_any_layout_are_saved(tmp_path, layout):
+    one, other = (build(conv_vae, 2, 4, seed=seed) for seed in (1, 2))
+    if layout == "channels last":
+        one = one.to(memory_format=torch.channels_last)
+    else:
+        one, other = (build(mlp_vae, 6, 3, hidden=(6,), seed=seed) for seed in (1, 2))
+        for model in (one, other):
+            model.decoder[2].weight = model.encoder.network[0].weight
+    one.save_weights(tmp_path / "weights.safetensors")
+    other.load_weights(tmp_path / "weights.safetensors")
+    for name, value in one.state_dict().items():
+        assert torch.equal(other.state_dict()[name], value), name
+
+
 def test_weights_of_another_architecture_are_refused_and_change_nothing(tmp_path):
     path = tmp_path / "weights.safetensors"
     build(mlp_vae, 5, 2, hidden=(8,), seed=1).save_weights(path)

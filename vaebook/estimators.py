@@ -88,6 +88,7 @@ def effective_sample_size(log_weights: Float[Tensor, "..."], dim: int = 0) -> Fl
         :math:`(\sum_i w_i)^2 / \sum_i w_i^2`, between 1 and the number of samples.
     """
     _check_samples("log_weights", log_weights, dim)
+    _check_some_weight(log_weights, dim)
     return torch.exp(2 * torch.logsumexp(log_weights, dim) - torch.logsumexp(2 * log_weights, dim))
 
 
@@ -128,6 +129,7 @@ def importance_average(
     _check_samples("log_weights", log_weights, dim)
     if log_weights.shape != values.shape:
         fail("log_weights", f"the shape of values, {tuple(values.shape)}", tuple(log_weights.shape))
+    _check_some_weight(log_weights, dim)
     weights = torch.softmax(log_weights, dim)
     average = (weights * values).sum(dim)
     deviation = values - average.unsqueeze(dim)
@@ -327,6 +329,12 @@ def _check_samples(argument: str, values: Tensor, dim: int, minimum: int = 1) ->
         fail("dim", f"a dimension of {argument}, shape {tuple(values.shape)}", dim)
     if values.shape[dim] < minimum:
         fail(argument, f"at least {minimum} along dimension {dim}", tuple(values.shape))
+
+
+def _check_some_weight(log_weights: Tensor, dim: int) -> None:
+    if not (log_weights.amax(dim) > -math.inf).all():
+        wanted = f"a weight above zero among those along dimension {dim}"
+        fail("log_weights", wanted, "minus infinity or NaN in all of them")
 
 
 def _check_gaussian(mean: Tensor, log_var: Tensor, n_samples: int) -> None:

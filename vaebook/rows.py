@@ -68,7 +68,10 @@ def as_rows(
     if not isinstance(data, Tensor | np.memmap):
         hint = "; a DataFrame has .to_numpy()" if hasattr(data, "to_numpy") else ""
         fail(argument, WANTED + hint, type(data).__name__)
-    if data.ndim < 2 or len(data) == 0:
+    if data.ndim < 2:
+        wanted = "rows: two dimensions or more (numbers, one a row, are data[:, None])"
+        fail(argument, wanted, f"shape {tuple(data.shape)}")
+    if len(data) == 0:
         fail(argument, "a tensor of at least one row", f"shape {tuple(data.shape)}")
     if isinstance(data, np.memmap):
         return _FromMemory(data, device, dtype, argument)

@@ -85,6 +85,8 @@ class History:
 
 def checkpoint_path(name: str) -> Path:
     """Path of a named checkpoint in the book's cache folder, shared between its chapters."""
+    if Path(name).name != name:
+        fail("name", "a name without a folder", repr(name))
     return cache_folder() / "checkpoints" / f"{name}.pt"
 
 
@@ -805,6 +807,8 @@ def _check_options(
 ) -> None:
     if not any(parameter.requires_grad for parameter in model.parameters()):
         fail("model", "a module with parameters to train", "none that requires a gradient")
+    if not torch.is_grad_enabled():
+        fail("fit", "gradients switched on", "a call inside of torch.no_grad()")
     check_in("schedule", schedule, ("one-cycle", "constant"))
     check_in("amp", amp, (True, False, "auto"))
     if not 0 <= kl_warmup <= 1:

@@ -338,8 +338,10 @@ class VAE(nn.Module):
         return means.var(0) > threshold
 
     def save_weights(self, path: str | Path) -> None:
-        """Write all weights to a safetensors file."""
-        safetensors.torch.save_file(self.state_dict(), path)
+        """Write all weights to a safetensors file, whatever their layout or sharing."""
+        contiguous = {"memory_format": torch.contiguous_format}
+        weights = {name: value.clone(**contiguous) for name, value in self.state_dict().items()}
+        safetensors.torch.save_file(weights, path)
 
     def load_weights(self, path: str | Path) -> VAE:
         """Read weights that :meth:`save_weights` wrote into this model; returns the model."""

@@ -46,6 +46,8 @@ def squared_distances(
 ) -> Float[Tensor, "*batch codes"]:
     """Squared distance of each row of `z` from each of `vectors`, by one matrix product."""
     check_rows(vectors.shape[-1], z=z)
+    centre = vectors.detach().mean(0)  # far from zero the squares would lose the distances
+    z, vectors = z - centre, vectors - centre
     with torch.autocast(z.device.type, enabled=False):  # bfloat16 would take other codes
         products = z @ vectors.T
     lengths = z.square().sum(-1, keepdim=True) + vectors.square().sum(-1)

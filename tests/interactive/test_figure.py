@@ -3,18 +3,23 @@
 import json
 import re
 
+import pytest
+
 from vaebook.interactive.figure import SHARED, STYLE, LiveFigure, source
 
 from .test_latent_explorer import example
 
 
 def test_html_is_the_same_at_every_run_and_safe():
-    label, note = 'a "label" & <b>', "</script>"
+    label, note = 'a "label" & <b>', "<!--<script></script>"
     markup = LiveFigure("elbo_explorer", label, note=note)._repr_html_()
     assert markup == LiveFigure("elbo_explorer", label, note=note)._repr_html_()
     assert 'aria-label="a &quot;label&quot; &amp; &lt;b&gt;"' in markup
     state = re.search(r'<script type="application/json">(.*?)</script>', markup, re.S)[1]
-    assert json.loads(state) == {"note": "</script>", "entries": ["note"]}
+    assert json.loads(state) == {"note": note, "entries": ["note"]}
+    assert "<" not in state
+    with pytest.raises(ValueError, match="JSON"):
+        LiveFigure("elbo_explorer", label, note=float("nan"))._repr_html_()
     assert repr(LiveFigure("elbo_explorer", label)) == "LiveFigure('a \"label\" & <b>')"
 
 

@@ -39,8 +39,8 @@ class LiveFigure:
         return f"LiveFigure({self.label!r})"
 
     def _repr_html_(self) -> str:
-        # "</" would end the script element early.
-        state = json.dumps(self._entries(), sort_keys=True).replace("</", "<\\/")
+        # "</" would end the script element early, "<!--<script>" never; NaN is no JSON.
+        state = json.dumps(self._entries(), sort_keys=True, allow_nan=False).replace("<", "\\u003c")
         label = html.escape(self.label)
         return (
             f'<div class="vaebook-static" data-figure="{self.module}" role="group" '
