@@ -249,6 +249,8 @@ def exercises_have_solutions_that_run(notebook):
         if cell.cell_type == "code":
             inside = inside and "has code"
             continue
+        for label in re.findall(r"\{solution-start\} (\S+)\n(?!:class: dropdown)", cell.source):
+            yield number, f"the solution of {label} stands open: give it `:class: dropdown`"
         for start, end in re.findall(r"(\{solution-start\})|(\{solution-end\})", cell.source):
             if end and inside == "begun":
                 yield number, "a solution without a code cell: nothing in it is run"
@@ -412,7 +414,8 @@ def test_no_two_figures_share_their_text_or_name():
 
 ALT = "Two falling curves; the upper one, the divergence, levels off after three epochs."
 END = "\n## Summary\n\nS.\n\n## Exercises\n\n"
-EXERCISE = "```{{exercise}} Title\n:label: ex-{0}\nTask.\n```\n\n```{{solution-start}} ex-{0}\n```"
+SOLUTION = "```{{solution-start}} ex-{0}\n:class: dropdown\n```"
+EXERCISE = f"```{{{{exercise}}}} Title\n:label: ex-{{0}}\nTask.\n```\n\n{SOLUTION}"
 
 
 def good_chapter():
@@ -509,6 +512,10 @@ BREAKS = {
     "no solution": (
         change(4, source=EXERCISE.format(0).partition("```{sol")[0]),
         "but solutions to ['ex-1', 'ex-2']",
+    ),
+    "open solution": (
+        change(4, source=EXERCISE.format(0).replace(":class: dropdown\n", "")),
+        "the solution of ex-0 stands open",
     ),
     "idle solution": (remove(5), "a solution without a code cell"),
     "import wall": (change(1, source="import a\n" * 7), "7 imports"),
