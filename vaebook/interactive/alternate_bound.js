@@ -58,7 +58,6 @@ const curves = {
     return {
       x: { domain: WEIGHTS, label: "weight of the decoder" },
       y: { domain: NATS, label: "nats" },
-      marginBottom: 42,
       marks: [
         curve(evidence, colour.ink, 2),
         curve(bound, colour.blue, 2, "7 4"),

@@ -78,7 +78,7 @@ const rates = {
     x: { domain: [1, LARGEST], label: "dimensions" },
     y: { type: "log", domain: [LEAST, 1], label: "chance", ticks: 5, tickFormat: (p) =>
       `1e${format(Math.log10(p), 0)}` },
-    marginLeft: 52, marginBottom: 42,
+    marginLeft: 52,
     marks: [
       Plot.line(dimensions, { x: (n) => n, y: (n) => Math.exp(logHitRate(n, radius)),
         stroke: colour.blue, strokeWidth: 2.2, clip: true }),

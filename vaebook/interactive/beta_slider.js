@@ -52,7 +52,6 @@ export default figure({
         x: { domain: nats.map((_, i) => i + 1), label: "dimension, the dearest first",
           ticks: nats.map((_, i) => i + 1).filter((j) => j % 5 === 0) },
         y: { domain: [0, most], label: "nats", grid: true },
-        marginBottom: 40,
         marks: [
           Plot.barY(nats, { x: (_, i) => i + 1, y: (value) => value, fill: colour.blue }),
           Plot.ruleY([0]),

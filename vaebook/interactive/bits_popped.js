@@ -87,7 +87,6 @@ const lengths = {
     return {
       x: { domain: [0, 3 * images.length + 0.6], label: "steps done",
         ticks: images.map((_, i) => 3 * (i + 1)) },
-      marginBottom: 40,
       y: { domain: [Math.min(...steps.map(({ n }) => bits(n))) - 1,
         Math.max(...steps.map(({ n }) => bits(n)), from + ideal.at(-1)) + 1], grid: true,
         label: "length, bits" },

@@ -44,7 +44,6 @@ const errors = {
     x: { type: "point", domain: sizes, label: "numbers in the code" },
     y: { domain: [0, Math.max(...Object.values(errors).flat())], label: "squared error, a digit" },
     marginTop: 30,
-    marginBottom: 38,
     marks: [
       Plot.ruleX([size], { stroke: colour.slate, strokeDasharray: "2 3" }),
       ...Object.values(errors).flatMap((values, k) => [

@@ -60,7 +60,6 @@ const belief = {
     return {
       x: { domain: [0, 1], label: "θ" },
       y: { domain: [0, Math.max(4, ...after.map(({ p }) => 1.05 * p))], label: "density" },
-      marginBottom: 38,
       marks: [
         Plot.ruleX([truth], truthLine),
         Plot.ruleY([0]),
@@ -82,7 +81,6 @@ const course = {
   plot: ({ tosses, truth }, { path }) => ({
     x: { domain: [0, Math.max(20, tosses.length)], label: "tosses" },
     y: { domain: [0, 1], label: "θ" },
-    marginBottom: 38,
     marks: [
       Plot.ruleY([truth], truthLine),
       Plot.areaY(path, { x: "n", y1: ({ mean, std }) => mean - std, y2: ({ mean, std }) => mean + std,

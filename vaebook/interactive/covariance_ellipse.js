@@ -72,7 +72,7 @@ const plane = {
     width: Math.min(width, 400),
     x: { domain: SIDE, label: "x₁" },
     y: { domain: SIDE, label: "x₂" },
-    marginLeft: 36, marginRight: 12, marginTop: 20, marginBottom: 38,
+    marginLeft: 36, marginRight: 12, marginTop: 20,
     marks: [
       // The shade is darkest where many ellipses lie over each other, and so is the density.
       ...linspace(3, 0.25, 12).map((radius) => Plot.line(ellipse(radius, state.mean, matrix), {
@@ -126,7 +126,6 @@ const densities = {
   plot: (_, { marginal, given }) => ({
     x: { domain: SIDE, label: "x₁" },
     y: { domain: [0, Math.max(0.8, 0.42 / given.std)], label: "density" },
-    marginBottom: 38,
     marks: [
       Plot.ruleY([0]),
       bell(marginal, { stroke: colour.blue }),

@@ -104,7 +104,6 @@ const bars = {
       Plot.ruleX([0]),
     ],
     marginTop: 24,
-    marginBottom: 38,
   }),
   label: (_, { now }) => now
     ? "Bars of nats. " + Object.entries(NAMES).map(([k, n]) => `${n} ${nats(now[k])}`).join(", ")

@@ -68,7 +68,7 @@ const line = {
   plot: (_, { elbo, logP }) => ({
     x: { domain: [LEAST, 0], label: "nats", clamp: true },
     y: { domain: [0, 1], axis: null },
-    marginTop: 24, marginBottom: 34, marginLeft: 30, marginRight: 30,
+    marginTop: 24, marginLeft: 30, marginRight: 30,
     marks: [
       Plot.rect([0], { x1: elbo, x2: logP, y1: 0.1, y2: 0.7, fill: colour.vermilion,
         fillOpacity: 0.35, stroke: colour.vermilion, strokeDasharray: "4 3" }),

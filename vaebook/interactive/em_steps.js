@@ -100,7 +100,6 @@ const plane = {
   plot: ({ points, means, covariances, q }) => ({
     x: { domain: X, label: "eruption, minutes", ticks: 5 },
     y: { domain: Y, label: "wait for the next, minutes", ticks: 6 },
-    marginBottom: 40,
     marks: [
       Plot.frame({ stroke: colour.rule }),
       Plot.dot(points, { ...at, r: 2.6, fill: HUES[0] }),
@@ -140,7 +139,7 @@ const climb = {
       ];
     };
     return {
-      marginLeft: 58, marginBottom: 40,
+      marginLeft: 58,
       x: { domain: [from, from + 6], label: "half-steps taken", ticks: 6 },
       y: { domain: [low - room, high + room], label: "nats", ticks: 5 },
       marks: [Plot.frame({ stroke: colour.rule }), ...curve(0, colour.ink, "none", "circle"),

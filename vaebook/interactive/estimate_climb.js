@@ -75,7 +75,7 @@ const histogram = {
   plot: (state, { edges, heights, at, domain, best }) => ({
     x: { domain, label: "estimate of log p(x), nats" },
     y: { domain: [0, Math.max(...heights)], label: "share of the estimates", tickFormat: "%", ticks: 4 },
-    marginLeft: 50, marginBottom: 42,
+    marginLeft: 50,
     marks: [
       Plot.rectY(heights, { x1: (_, i) => edges[i], x2: (_, i) => edges[i + 1], y: (v) => v,
         fill: colour.blue, fillOpacity: 0.7 }),
@@ -104,7 +104,7 @@ const climb = {
       x: { domain: [0, place(500)], label: "draws K (logarithmic)",
         ticks: [1, 5, 20, 100, 500].map(place), tickFormat: (x) => String(Math.round(10 ** x)) },
       y: { domain, label: "nats" },
-      marginLeft: 50, marginBottom: 42,
+      marginLeft: 50,
       marks: [
         Plot.areaY(drawn, { x, y1: band(0.05), y2: band(0.95), fill: colour.blue,
           fillOpacity: 0.25 }),

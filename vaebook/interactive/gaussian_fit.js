@@ -65,7 +65,6 @@ const curve = {
     return {
       x: { domain, label: unit },
       y: { domain: [0, top], label: "density" },
-      marginBottom: 38,
       marks: [
         Plot.dot(stack(data), { x: "x", y: ({ times }) => (times - 0.5) * 0.03 * top, r: 3,
           fill: colour.blue }),
@@ -96,7 +95,6 @@ const plane = {
   plot: ({ trail }, { fit }) => ({
     x: { domain: means(fit), label: "μ" },
     y: { domain: stds(fit), label: "σ" },
-    marginBottom: 38,
     color: { type: "threshold", domain: LEVELS, range: LEVELS.concat(0).map(() => colour.slate) },
     marks: [
       Plot.contour({

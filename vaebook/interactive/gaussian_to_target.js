@@ -79,7 +79,6 @@ function ranks({ title, label, domain, cumulative, dense, at, band, rank, stroke
   return {
     x: { domain, label, ticks: 6 },
     y: { domain: [0, 1], label: "share of numbers below", ticks: 5 },
-    marginBottom: 40,
     marks: [
       Plot.frame({ stroke: colour.rule }),
       Plot.areaY(table(dense, points), { ...xy, fill: stroke, fillOpacity: 0.12 }),
@@ -135,7 +134,6 @@ const both = {
     return {
       x: { domain: ENDS, label: "z", ticks: 7 },
       y: { domain: window, label: "x", ticks: 6 },
-      marginBottom: 40,
       marks: [
         Plot.frame({ stroke: colour.rule }),
         Plot.line(curveOf(weights, stds, distance), { ...xy, stroke: colour.teal,

@@ -115,7 +115,6 @@ const way = {
     return {
       x: { domain: [5, Math.max(...COUNTS)], type: "log", label: "draws", tickFormat: "~s" },
       y: { domain: [0, 2], label: "estimate" },
-      marginBottom: 42,
       marks: [
         Plot.areaY(some, { x: "n", y1: (at) => inside(at.value - 2 * at.error),
           y2: (at) => inside(at.value + 2 * at.error), fill: colour.blue, fillOpacity: 0.2 }),

@@ -52,7 +52,6 @@ const curve = {
   plot: ({ sigma, n }, { centres, whole, drawn }) => ({
     x: { domain: X, label: "x", ticks: 7 },
     y: { domain: [0, Math.max(...drawn, ...whole) * 1.06], label: "density", ticks: 4 },
-    marginBottom: 40,
     marks: [
       Plot.frame({ stroke: colour.rule }),
       Plot.areaY(drawn, { ...at, fill: colour.blue, fillOpacity: 0.25 }),
@@ -73,7 +72,6 @@ const decoder = {
   plot: ({ stretch }, { codes }) => ({
     x: { domain: [-3, 3], label: "code z", ticks: 7 },
     y: { domain: X, label: "decoded", ticks: 7 },
-    marginBottom: 40,
     marks: [
       Plot.frame({ stroke: colour.rule }),
       Plot.line(linspace(-3, 3, 121), { x: (z) => z, y: (z) => decode({ stretch }, z),

@@ -52,7 +52,6 @@ const bumps = {
     return {
       x: { domain: [grid[0], grid.at(-1)], label: unit },
       y: { domain: [-0.09 * top, top], label: "density" },
-      marginBottom: 38,
       marks: [
         Plot.areaY(sum, { x: "x", y: "y", fill: colour.blue, fillOpacity: 0.15 }),
         Plot.line(each, { x: "x", y: "y", z: "n", stroke: colour.slate, strokeWidth: 0.7,
@@ -76,7 +75,6 @@ const choosing = {
     x: { type: "log", domain: WIDTHS, label: "bandwidth h", ticks: [0.02, 0.05, 0.1, 0.2, 0.5, 1, 2],
       tickFormat: String },
     y: { domain: [-3, 0], label: null },
-    marginBottom: 38,
     marks: [
       Plot.ruleX([h], { stroke: colour.ink }),
       ...CURVES.map(([name, , stroke, strokeDasharray]) => Plot.line(view.curves, {

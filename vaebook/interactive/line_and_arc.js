@@ -54,7 +54,6 @@ function curves(values, domain, label, rule, ruleText) {
     return {
       x: { domain: [0, 1], label: "share of the way", ticks: 5 },
       y: { domain, label, ticks: 4 },
-      marginBottom: 42,
       marks: [
         Plot.ruleY([level], { stroke: colour.slate, strokeDasharray: "2 3" }),
         Plot.text([level], { x: 1, y: level, text: [ruleText], dy: 11, textAnchor: "end", fill: colour.slate }),

@@ -259,11 +259,11 @@ globalThis.vaebookLive = (() => {
   //  depends}
   //
   // `label` is the plot's alternative text. `depends` lists the entries of the state on which the
-  // plot depends, if not on all: others then move the handles and nothing else. `handles` is a list, or a function of the state that
-  // returns one, of {label, x(state), y(state), move(state, x, y), text(state)}: points to drag, or
-  // to move by the arrow keys. Without x or y a handle moves along the other axis only. `press`
-  // receives the place of a click; offer the same by a control, for the keyboard. `legend` is a
-  // list of [text, colour, dashes].
+  // plot depends, if not on all: others then move the handles and nothing else. `handles` is a
+  // list, or a function of the state that returns one, of {label, x(state), y(state),
+  // move(state, x, y), text(state)}: points to drag, or to move by the arrow keys. Without x or y a
+  // handle moves along the other axis only. `press` receives the place of a click; offer the same
+  // by a control, for the keyboard. `legend` is a list of [text, colour, dashes].
   function plotPanel(panel, parent, figure) {
     const box = make("div", parent, { class: "vaebook-panel" });
     if (panel.wide) box.classList.add("vaebook-wide");
@@ -291,7 +291,9 @@ globalThis.vaebookLive = (() => {
       figure.change(handlesOf(panel, figure)[index].move(figure.state, x, y, figure.view));
     const redraw = (state, view, width) => {
       const given = typeof panel.height === "function" ? panel.height(width) : panel.height;
-      const options = { width, height: given ?? 240, ...panel.plot(state, view, width) };
+      // below: room for the axis's name under the numbers
+      const room = { width, height: given ?? 240, marginBottom: 40 };
+      const options = { ...room, ...panel.plot(state, view, width) };
       chart = Plot.plot({ ...options, style: { fontSize: "13px", ...options.style } });
       chart.setAttribute("role", "img");
       // The plot's one label says what is seen; those of its marks would name their kinds.

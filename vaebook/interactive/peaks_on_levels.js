@@ -90,7 +90,6 @@ const peaks = {
     return {
       x: { domain: [low, high], label: "level", ticks: bars.map(({ level }) => level) },
       y: { domain: [0, top], label: "density (cut off above)" },
-      marginBottom: 38,
       marks: [
         Plot.rect(bars, { x1: ({ level }) => level - 0.5, x2: ({ level }) => level + 0.5, y1: 0,
           y2: "share", fill: colour.slate, fillOpacity: 0.3, stroke: colour.paper }),
@@ -117,7 +116,6 @@ const price = {
     x: { type: "log", domain: WIDTHS, label: "width of a peak, levels",
       ticks: [0.001, 0.01, 0.1, 1], tickFormat: String },
     y: { domain: [Math.min(0, ...all.map(({ bare }) => bare)), floor + 2.5], label: null, grid: true },
-    marginBottom: 38,
     marks: [
       Plot.ruleX([width], { stroke: colour.ink }),
       Plot.ruleY([floor], { stroke: colour.ink, strokeDasharray: "1 3", strokeWidth: 1.6 }),

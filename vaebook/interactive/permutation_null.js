@@ -95,7 +95,6 @@ const histogram = {
     return {
       x: { domain: [0, end], label: "energy distance", ticks: 5 },
       y: { domain: [0, Math.max(5, ...counts)], label: null, ticks: 4 },
-      marginBottom: 38,
       marks: [
         Plot.rect(counts, { x1: (_, i) => edges[i], x2: (_, i) => edges[i + 1], y1: 0,
           y2: (count) => count, insetLeft: 0.5, insetRight: 0.5,

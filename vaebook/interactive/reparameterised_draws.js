@@ -122,7 +122,7 @@ const estimates = {
   plot: (_, now, width) => ({
     x: { domain: [-SPAN, SPAN], label: "nats per unit" },
     y: { domain: [-0.6, 2.1], axis: null },
-    marginLeft: 12, marginRight: 12, marginBottom: 42,
+    marginLeft: 12, marginRight: 12,
     marks: [
       Plot.ruleX([now.exact], { stroke: colour.ink, strokeDasharray: "3 3" }),
       ...WAYS.flatMap(([way, name, hue, summaryOf], row) => [

@@ -90,7 +90,6 @@ const seen = {
       x: { domain: [-4, 4], label: data.names[0] },
       y: { domain: [-4, 4], label: data.names[1] },
       ...symbols,
-      marginBottom: 42,
       marks: [
         Plot.line(ellipses(data), { x: "x", y: "y", z: "r", stroke: colour.slate, strokeOpacity: 0.7 }),
         days(points, group(state)),
@@ -122,7 +121,6 @@ const hidden = {
     x: { domain: [-3, 3], label: "driver 1" },
     y: { domain: [-3, 3], label: "driver 2" },
     ...symbols,
-    marginBottom: 42,
     marks: [
       Plot.line(linspace(0, 2 * Math.PI, 90), { x: (t) => 2 * Math.cos(t), y: (t) => 2 * Math.sin(t),
         stroke: colour.slate, strokeOpacity: 0.7 }),

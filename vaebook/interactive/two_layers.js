@@ -53,7 +53,7 @@ const plane = (title, x, y, pick) => ({
     width: Math.min(width, 360),
     x: { domain: [-2.6, 2.6], label: x },
     y: { domain: [-2.6, 2.6], label: y },
-    marginLeft: 36, marginRight: 12, marginTop: 20, marginBottom: 38,
+    marginLeft: 36, marginRight: 12, marginTop: 20,
     marks: [
       ...[2, 1].map((radius) => Plot.line(ellipse(...pick(exact), radius), {
         fill: colour.blue, fillOpacity: 0.18, stroke: colour.blue, strokeWidth: 1, clip: true,
@@ -76,7 +76,7 @@ const bars = {
   plot: ({ q }, { lost }, width) => ({
     x: { domain: [0, Math.max(0.8, lost.apart)], label: "nats lost by the best q" },
     y: { domain: Object.values(NAMES), label: null },
-    marginLeft: 116, marginRight: 48, marginTop: 8, marginBottom: 38,
+    marginLeft: 116, marginRight: 48, marginTop: 8,
     marks: [
       Plot.barX(Object.entries(lost), { x: ([, value]) => value, y: ([key]) => NAMES[key],
         fill: ([key]) => (key === q ? colour.vermilion : colour.slate) }),
