@@ -4,8 +4,10 @@ import re
 
 import pytest
 from bs4 import BeautifulSoup
+from docutils import nodes
+from docutils.utils import new_document
 
-from tools.pages.typeset import typeset, typeset_all
+from tools.pages.typeset import TieErrors, typeset, typeset_all
 
 
 def waiting(latex):
@@ -72,3 +74,11 @@ def test_no_line_starts_with_the_comma_behind_a_formula(page, tied):
 
 def test_every_hyphen_of_a_name_is_a_hyphen():
     assert "\u2212" not in typeset(r"\operatorname{log-mean-exp}(a)", False)
+
+
+def test_a_number_stands_in_a_line_with_its_error():
+    document = new_document("page")
+    document += nodes.paragraph("", "gains ", nodes.inline("", "1.2"), nodes.Text(" ± 0.1 nats"))
+    document += nodes.literal_block("", "1.2 ± 0.1")
+    TieErrors(document).run()
+    assert [node.astext() for node in document] == ["gains 1.2\xa0±\xa00.1 nats", "1.2 ± 0.1"]

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import quickjs
 from docutils import nodes
 from sphinx.locale import get_translation
+from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
 from sphinx.util.math import get_node_equation_number
 
@@ -133,6 +134,18 @@ def _waiting(translator: Any, node: nodes.Element, left: str, right: str) -> str
     return rf'<span class="math">\{left}{translator.encode(node.astext())}\{right}</span>'
 
 
+class TieErrors(SphinxPostTransform):
+    """Keep a number and its error in one line."""
+
+    default_priority = 900
+
+    def run(self, **kwargs: Any) -> None:
+        """Change one page."""
+        for text in list(self.document.findall(nodes.Text)):
+            if " ± " in text and not isinstance(text.parent, nodes.FixedTextElement | nodes.math):
+                text.parent.replace(text, nodes.Text(text.replace(" ± ", "\u00a0±\u00a0")))
+
+
 def typeset_pages(app: Sphinx, exception: Exception | None) -> None:
     """Set the formulas of all pages and previews that were written."""
     if exception is not None or app.builder.format != "html":
@@ -157,6 +170,7 @@ def _rewrite(file: Path, change: Callable[[str], str]) -> None:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register KaTeX as the renderer of mathematics."""
+    app.add_post_transform(TieErrors)
     app.add_html_math_renderer("katex", (visit_math, None), (visit_math_block, None))
     app.connect("build-finished", typeset_pages, priority=900)  # after the previews are written
     return {"parallel_read_safe": True, "parallel_write_safe": True}
