@@ -1,6 +1,6 @@
 """The notebooks as readers get them: complete in both editions, and they run without the book.
 
-`make downloads` runs them to their ends. Here each has a second after its first cells.
+`make downloads` runs them to their ends. Here each has half a second after its first cells.
 """
 
 import ast
@@ -12,16 +12,18 @@ from types import SimpleNamespace
 
 import nbformat
 import pytest
+import yaml
 from IPython.core.inputtransformer2 import TransformerManager
 from nbclient.exceptions import CellExecutionError
 from nbformat.v4 import new_code_cell, new_notebook
 
-from tools.dependencies import PACKAGE
+from tools.dependencies import PACKAGE, ROOT
 from tools.downloads import SOURCES, make_environment, notebooks, run
 
 ENGLISH = notebooks()
 CHINESE = notebooks(SOURCES.parents[1] / "zh" / "_sources" / "book")
-SECONDS = 1.0
+BASE = yaml.safe_load((ROOT / "_config.yml").read_text())["html"]["baseurl"]
+SECONDS = 0.5
 # A role, a directive, a relative link, a place of the old kind.
 LEFT_OVER = re.compile(r"\{[a-z:_-]+\}`|```\{|^:::|\]\((?!https?:|#)|\]\(\)|^\(.*\)=$", re.M)
 
@@ -44,8 +46,7 @@ def of_kind(notebook, kind):
 
 def test_each_chapter_has_its_notebook():
     assert ENGLISH, "run `make html` first"
-    folder = SOURCES.parents[3] / "book"
-    assert set(ENGLISH) == set(notebooks(folder))
+    assert set(ENGLISH) == set(notebooks(ROOT / "book"))
     assert set(CHINESE) <= set(ENGLISH)
 
 
@@ -119,6 +120,20 @@ def test_the_chinese_notebook_has_the_same_code(name):
         for edition in (ENGLISH, CHINESE)
     ]  # fmt: skip
     assert sources[0] == sources[1]
+
+
+def test_pictures_lie_where_they_are_said_to():
+    """Below the address of the book: those of both editions, and the stills of live figures."""
+    places = {
+        place
+        for file in (*ENGLISH.values(), *CHINESE.values())
+        for cell in of_kind(read(file), "code")
+        for output in cell.outputs
+        for place in re.findall(r"\]\((\S+)\)$", output.get("data", {}).get("text/markdown", ""))
+    }
+    assert places
+    html = SOURCES.parents[1]
+    assert [place for place in places if not (html / place.removeprefix(BASE)).is_file()] == []
 
 
 @pytest.mark.parametrize("is_missing", [False, True])

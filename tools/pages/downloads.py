@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
 _ = get_translation(catalogues.FRAME)
+SHARED = ("_images/", "_static/stills/")  # lie beside the English pages, for both editions
 NUMERICAL = ("torch", "numpy", "scipy", "scikit-learn", "numba", "matplotlib")
 INSTALL = """\
 # Installs the package of this book where it is missing, as on Colab.
@@ -149,16 +150,14 @@ def address_of(app: Sphinx, page: str, uri: str) -> str | None:
     if not app.config.html_baseurl:
         return None
     here = urljoin(app.config.html_baseurl, app.builder.get_target_uri(page))
-    if uri in app.builder.images:
-        uri = f"{app.builder.imgpath}/{app.builder.images[uri]}"
-        uri = f"../{uri}" if editions.is_chinese(app) else uri  # the editions share their pictures
-    return urljoin(here, uri)
+    is_shared = editions.is_chinese(app) and uri.lstrip("./").startswith(SHARED)
+    return urljoin(here, f"../{uri}" if is_shared else uri)
 
 
 def pictures(app: Sphinx, page: str, node: nodes.container) -> str:
     """Return the pictures that a page shows below a cell, or the stills of its live figures."""
     found = [(image.get("alt", ""), image["uri"]) for image in node.findall(nodes.image)]
-    top = "../" * (page.count("/") + editions.is_chinese(app))
+    top = "../" * page.count("/")
     stills = read_stills()
     for raw in node.findall(nodes.raw):
         found += [
@@ -182,7 +181,8 @@ def as_widget(source: str) -> str:
 
 def origin(app: Sphinx, page: str) -> str:
     """Say which book a notebook is from, and with which versions it was run there."""
-    versions = [f"{name} {version(name).partition('+')[0]}" for name in ("vaebook", *NUMERICAL)]
+    versions = [f"Python {platform.python_version()}"]
+    versions += [f"{name} {version(name).partition('+')[0]}" for name in ("vaebook", *NUMERICAL)]
     place = address_of(app, page, app.builder.get_relative_uri(page, page))
     text = _(
         "This notebook is a chapter of {book}. What is printed here was computed with {versions}; "
@@ -190,7 +190,7 @@ def origin(app: Sphinx, page: str) -> str:
     )
     return "> " + text.format(
         book=f"[{app.config.html_title}]({place})" if place else app.config.html_title,
-        versions=", ".join([f"Python {platform.python_version()}", *versions]),
+        versions=("、" if editions.is_chinese(app) else ", ").join(versions),
     )
 
 
