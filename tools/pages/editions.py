@@ -21,8 +21,10 @@ from sphinx.builders.html import StandaloneHTMLBuilder
 from sphinx.locale import get_translation
 from sphinx.transforms import SphinxTransform
 from sphinx.transforms.i18n import publish_msgstr
+from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
 from sphinx.util.nodes import extract_messages
+from sphinx_exercise.nodes import is_exercise_node
 
 from tools import catalogues, words
 from vaebook._files import write_atomically
@@ -193,6 +195,18 @@ class TranslateDrawings(SphinxTransform):
                 node["uri"] = str(Path(node["uri"]).with_name(file.name))
 
 
+class TitlesOfExercises(SphinxPostTransform):
+    """Let solutions name their exercise as the page does: the registry has the English name."""
+
+    default_priority = 19  # before sphinx-exercise
+
+    def run(self, **kwargs: Any) -> None:
+        """Note the exercises of one page, as they were translated."""
+        known = getattr(self.env, "sphinx_exercise_registry", {})
+        for node in self.document.findall(is_exercise_node):
+            known[node["label"]]["node"] = node.deepcopy()
+
+
 def translate_captions(app: Sphinx, doctree: nodes.document) -> None:
     """Give the parts of the book their Chinese names."""
     if is_chinese(app) and app.env.docname == app.config.root_doc:
@@ -325,6 +339,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_builder(EditionBuilder, override=True)
     app.add_transform(CollectMessages)
     app.add_transform(TranslateDrawings)
+    app.add_post_transform(TitlesOfExercises)
     app.connect("builder-inited", prepare, priority=900)
     app.connect("env-get-outdated", outdated)
     app.connect("env-updated", rewrite)

@@ -99,7 +99,8 @@ class Page:
                 yield Block(text, None, solution, is_heading=True)
                 yield from self._blocks(node[1], level + 1, solution)
             elif kind == "solution_node":
-                yield from self._blocks(node[1], level + 1, self._solution_title(node))
+                title = " ".join(node[0].astext().split())
+                yield from self._blocks(node[1], level + 1, title)
             elif isinstance(node, nodes.container) and node.get("nb_element") == "cell_code":
                 yield Block(cell=node, solution=solution)
                 for figure in node.findall(nodes.figure):
@@ -136,13 +137,6 @@ class Page:
     def _exercise_title(self, node: nodes.Element) -> str:
         number, name = self._number("exercise", node), self.inline(node[0]).strip()
         return f"{str(node[0].get('title', '%s')).replace('%s', number)} {name}".strip()
-
-    def _solution_title(self, node: nodes.Element) -> str:
-        """Return it with the title of the exercise as the edition has it."""
-        label, title = node["target_label"], node[0].astext()
-        for exercise in self.doctree.findall(lambda other: is_exercise(other, label)):
-            title = f"{node[0][0].astext().strip()} {self._exercise_title(exercise)}"
-        return " ".join(title.split())
 
     def _figure_text(self, figure: nodes.figure) -> str:
         name = self.figure_name.replace("%s", self._number("figure", figure))
@@ -247,11 +241,6 @@ class Page:
         if not self.is_chinese:
             return f"{mark}{text}{mark}"
         return f"<strong>{text}</strong>"  # asterisks beside Chinese punctuation stay asterisks
-
-
-def is_exercise(node: nodes.Node, label: str) -> bool:
-    """Tell whether a node is the exercise of this label."""
-    return type(node).__name__ == "exercise_enumerable_node" and node["label"] == label
 
 
 def place_on_page(link: Any) -> str:
