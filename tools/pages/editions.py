@@ -195,6 +195,16 @@ class TranslateDrawings(SphinxTransform):
                 node["uri"] = str(Path(node["uri"]).with_name(file.name))
 
 
+def leave_translator(app: Sphinx, doctree: nodes.document) -> None:
+    """Let translated sentences belong to their page alone.
+
+    They keep the document that they were translated in, and with it all that Sphinx knows: each
+    page would be stored with a copy, of thirty times its size, and read with it again and again.
+    """
+    for node in doctree.findall():
+        node.document = doctree
+
+
 class TitlesOfExercises(SphinxPostTransform):
     """Let solutions name their exercise as the page does: the registry has the English name."""
 
@@ -344,6 +354,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("env-get-outdated", outdated)
     app.connect("env-updated", rewrite)
     app.connect("doctree-read", translate_captions, priority=400)
+    app.connect("doctree-read", leave_translator, priority=900)
     app.connect("html-page-context", show_other_edition)
     app.connect("build-finished", finish, priority=950)  # after the formulas are set
     return {"parallel_read_safe": True, "parallel_write_safe": True, "env_version": 1}
