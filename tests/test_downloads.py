@@ -8,6 +8,7 @@ import asyncio
 import os
 import re
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import nbformat
@@ -80,9 +81,15 @@ def test_the_environment_has_what_any_cell_imports(python, tmp_path):
     subprocess.run([python, "-c", code, *modules], check=True, cwd=tmp_path)
 
 
+def wait_for(coroutine):
+    """Run it in a thread of its own: in this one, the browser of other tests has its loop."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, coroutine).result()
+
+
 @pytest.mark.parametrize("name", ENGLISH)
 def test_it_runs_outside_the_repository(name, python, tmp_path):
-    asyncio.run(run(ENGLISH[name], python, tmp_path, SECONDS))
+    wait_for(run(ENGLISH[name], python, tmp_path, SECONDS))
     begun = of_kind(read(tmp_path / ENGLISH[name].name), "code")
     assert begun[0].execution_count == 1
     assert begun[0].outputs == []  # the package is there, and the cell that installs it is silent
@@ -93,7 +100,7 @@ def test_an_error_is_seen(failing, python, tmp_path):
     cells = [new_code_cell("1 + 1") for _ in range(failing)] + [new_code_cell("import sphinx")]
     nbformat.write(new_notebook(cells=cells), tmp_path / "a.ipynb")
     with pytest.raises(CellExecutionError, match="No module named 'sphinx'"):
-        asyncio.run(run(tmp_path / "a.ipynb", python, tmp_path / "folder", 60.0))
+        wait_for(run(tmp_path / "a.ipynb", python, tmp_path / "folder", 60.0))
 
 
 @pytest.mark.parametrize("name", ENGLISH)

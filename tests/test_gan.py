@@ -251,7 +251,7 @@ def test_a_loss_that_is_not_finite_names_its_step():
         ({"data": [1.0]}, "data: wanted a tensor of at least one row, or .*, got list"),
         ({"data": POINTS * nan}, "data: wanted finite numbers, got nan in row 0"),
         ({"data": POINTS[:0]}, "data: wanted a tensor of at least one row"),
-        ({"data": POINTS[0]}, "data: wanted a tensor of at least one row"),
+        ({"data": POINTS[0]}, "data: wanted rows: two dimensions or more"),
         ({"epochs": 0}, "epochs: wanted an integer of at least 1"),
         ({"batch_size": 0}, "batch_size: wanted an integer of at least 1"),
         ({"seed": -1}, "seed: wanted an integer of at least 0"),

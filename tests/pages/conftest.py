@@ -250,6 +250,7 @@ class Tab:
 
     def _violations(self, width: str) -> list[str]:
         self._settle(width)
+        self.page.evaluate(UNREACHABLE)  # waits until what scrolls at this width can be focused
         self.page.evaluate(MEASURE_EACH_LOOK_ONCE)
         result = self.page.evaluate(f"() => axe.run(document, {AXE_OPTIONS[self.scheme]})")
         return [_describe(violation) for violation in result["violations"]]
