@@ -188,6 +188,33 @@ class Pieces:
             ]
             yield from torch.cat(columns, dim=1).split(samples)
 
+    def log_mean_weight(
+        self,
+        log_weights: Callable[[Tensor], Tensor],
+        mean: Float[Tensor, "batch d"],
+        generator: Generator | None,
+    ) -> Float[Tensor, " batch"]:
+        """Log of the mean of `k` importance weights of each of up to `n_data` data, in nats.
+
+        Equation ``eq-iwae`` of the book.
+
+        Parameters
+        ----------
+        log_weights
+            Called with the noise of a piece, (samples, batch, d): log-weights, (samples, batch).
+        mean, generator
+            As for :meth:`noise`.
+
+        Returns
+        -------
+        Tensor
+            Shape (batch,).
+        """
+        total = torch.full_like(mean[:, 0], -math.inf)
+        for noise in self.noise(mean, generator):
+            total = torch.logaddexp(total, log_weights(noise).logsumexp(0))
+        return total - math.log(self.k)
+
     @property
     def _block_data(self) -> int:
         return max(1, _BLOCK_ROWS // min(self.k, _BLOCK_SAMPLES))

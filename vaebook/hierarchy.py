@@ -197,11 +197,11 @@ class DrawnVAE(VAE):
         return LayerTerms(reconstruction, torch.stack(rates))
 
     def _log_prob_estimate(self, x: Tensor, pieces: Pieces, generator: Generator | None) -> Tensor:
-        total = torch.full_like(x[:, 0], -math.inf)
-        for noise in pieces.noise(x.new_empty(len(x), self.n_noise), generator):
+        def log_weights(noise: Tensor) -> Tensor:
             reconstruction, rates = self._terms_of(x, noise)
-            total = torch.logaddexp(total, (reconstruction - rates.sum(0)).logsumexp(0))
-        return total - math.log(pieces.k)
+            return reconstruction - rates.sum(0)
+
+        return pieces.log_mean_weight(log_weights, x.new_empty(len(x), self.n_noise), generator)
 
 
 # --- two layers -------------------------------------------------------------------------------

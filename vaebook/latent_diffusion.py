@@ -12,8 +12,6 @@ It is a VAE again, whose prior is a diffusion model, and so it has a bound in na
 
 from __future__ import annotations
 
-import math
-
 import torch
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
@@ -118,12 +116,12 @@ class LatentDiffusion(nn.Module):
 
     def _log_prob_estimate(self, x: Tensor, pieces: Pieces, generator: Generator | None) -> Tensor:
         mean, log_var = self.vae.encode(x)
-        total = torch.full_like(mean[:, 0], -math.inf)
-        for noise in pieces.noise(mean, generator):
+
+        def log_weights(noise: Tensor) -> Tensor:
             z = mean + torch.exp(0.5 * log_var) * noise
-            weights = self._log_weights(x, mean, log_var, z, generator)
-            total = torch.logaddexp(total, weights.logsumexp(0))
-        return total - math.log(pieces.k)
+            return self._log_weights(x, mean, log_var, z, generator)
+
+        return pieces.log_mean_weight(log_weights, mean, generator)
 
     def sample(
         self, n: int, generator: Generator | None = None, mean: bool = False

@@ -14,7 +14,6 @@ per datum: sums over pixels and latent dimensions, never means.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -44,6 +43,7 @@ from vaebook.likelihoods import (
     DiscretizedLogistic,
     Gaussian,
     Likelihood,
+    mean_or_draw,
 )
 from vaebook.networks import (
     check_input,
@@ -174,9 +174,7 @@ class VAE(nn.Module):
         check_at_least("n", n, 1)
         with torch.no_grad():
             params = self._decode(self.prior.sample(n, generator))
-            return (
-                self.likelihood.mean(params) if mean else self.likelihood.sample(params, generator)
-            )
+            return mean_or_draw(self.likelihood, params, generator, mean)
 
     def reconstruct(
         self, x: Float[Tensor, "batch pixels"], generator: Generator | None = None
@@ -315,12 +313,11 @@ class VAE(nn.Module):
 
     def _log_prob_estimate(self, x: Tensor, pieces: Pieces, generator: Generator | None) -> Tensor:
         mean, log_var = self.encoder(x)
-        total = torch.full_like(mean[:, 0], -math.inf)
-        for noise in pieces.noise(mean, generator):
-            z = mean + torch.exp(0.5 * log_var) * noise
-            weights = self._log_weights(x, mean, log_var, z)
-            total = torch.logaddexp(total, weights.logsumexp(0))
-        return total - math.log(pieces.k)
+
+        def log_weights(noise: Tensor) -> Tensor:
+            return self._log_weights(x, mean, log_var, mean + torch.exp(0.5 * log_var) * noise)
+
+        return pieces.log_mean_weight(log_weights, mean, generator)
 
     def active_units(
         self, x: Float[Tensor, "n pixels"], threshold: float = 0.01

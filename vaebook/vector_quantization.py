@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -354,11 +355,8 @@ class VQVAE(nn.Module):
     def _log_prob_estimate(
         self, x: Tensor, pieces: Pieces, generator: Generator | None, temperature: float
     ) -> Tensor:
-        log_q = self._log_q(x, temperature)
-        total = torch.full_like(x[:, 0], -math.inf)
-        for noise in pieces.noise(x.new_empty(len(x), self.n_positions), generator):
-            total = torch.logaddexp(total, self._log_weights(x, log_q, noise).logsumexp(0))
-        return total - math.log(pieces.k)
+        log_weights = partial(self._log_weights, x, self._log_q(x, temperature))
+        return pieces.log_mean_weight(log_weights, x.new_empty(len(x), self.n_positions), generator)
 
     def restart_dead_codes(
         self, x: Float[Tensor, "batch pixels"], generator: Generator | None = None
