@@ -194,6 +194,7 @@ def test_one_code_bounds_the_evidence_and_the_gap_is_its_surprise(seed: int) -> 
     nearest = torch.cdist(model.encode(x), model.codebook.vectors).argmin(-1)
     chosen = nearest @ torch.tensor([3, 1])
     assert torch.equal(codes[chosen], nearest)
+    assert torch.equal(model.codes(x), nearest)
     surprise = -(joint - log_p[:, None]).gather(1, chosen[:, None])[:, 0]
     torch.testing.assert_close(model.elbo(x) + surprise, log_p, rtol=0, atol=1e-10)
     assert (model.elbo(x) <= log_p).all()

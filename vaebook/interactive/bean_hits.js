@@ -112,7 +112,7 @@ export default figure({
   ],
   numbers: ({ d, radius }, { hits }) => [
     ["chance of a hit, by the formula", say(logHitRate(d, radius))],
-    ["counted", word(`${hits} of ${N_THROWS}`)],
+    [word("counted"), word(`${hits} of ${N_THROWS}`)],
     ["throws for an even chance of one hit", whole(throwsForOne(d, radius))],
   ],
 });
