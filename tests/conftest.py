@@ -2,19 +2,13 @@
 
 import os
 import re
-import shutil
 
 import pytest
 from playwright.sync_api import Error
 from xdist.scheduler import LoadFileScheduling
 
-BROWSERS = (
-    "chromium",
-    "chromium-browser",
-    "google-chrome",
-    "google-chrome-stable",
-    "microsoft-edge",
-)
+from tools.browser import find_browser
+
 NO_BROWSER = """\
 The tests of the pages need Chromium, and none starts on this machine. Do one of these:
   - install it:                  sudo apt-get install chromium     (or Google Chrome)
@@ -29,7 +23,7 @@ def browser_type_launch_args(browser_type_launch_args):
 
     Without either it uses the one that Playwright downloads.
     """
-    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
+    found = find_browser()
     # Chromium's sandbox does not start as root.
     arguments = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
     options = {**browser_type_launch_args, "args": arguments}

@@ -11,7 +11,6 @@ from __future__ import annotations
 import base64
 import io
 import math
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -20,6 +19,7 @@ import torch
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
+from tools.browser import start_browser
 from vaebook import data, training, vae
 from vaebook.figures import PALETTE
 
@@ -96,9 +96,7 @@ def photograph_social_card() -> None:
     with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
         card = Path(folder, "card.html")  # a page from a file may show pictures from files
         card.write_text(page, encoding="utf-8")
-        browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), chromium_sandbox=False
-        )
+        browser = start_browser(playwright)
         window = browser.new_page(viewport={"width": 1200, "height": 630})
         window.goto(card.as_uri())
         window.evaluate("document.fonts.ready")

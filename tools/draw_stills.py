@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 from playwright.sync_api import Locator, sync_playwright
 
+from tools.browser import start_browser
 from tools.pages.live import STILLS
 from tools.words import short_checksum
 from vaebook.interactive.figure import source
@@ -42,9 +42,7 @@ def main() -> None:
     STILLS.mkdir(exist_ok=True)
     stills: dict[str, Any] = {}
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), chromium_sandbox=False
-        )
+        browser = start_browser(playwright)
         page = browser.new_page(
             viewport={"width": 1280, "height": 900}, device_scale_factor=2, color_scheme="light"
         )

@@ -13,7 +13,6 @@ import html
 import importlib.metadata
 import json
 import re
-import shutil
 import sys
 import time
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tools import catalogues
+from tools.browser import start_browser
 from tools.dependencies import ROOT
 from tools.pages.editions import FOLDER
 
@@ -298,9 +298,7 @@ def main() -> None:
     if not built:
         sys.exit("There is no book to print: run `make html` first.")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), chromium_sandbox=False
-        )
+        browser = start_browser(playwright)
         for edition in built:
             start = time.perf_counter()
             page = open_page(browser)
