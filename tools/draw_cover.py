@@ -3,7 +3,7 @@
 Trains a small VAE for a minute and draws what it really returns: a test digit, its
 reconstruction, and new digits decoded from the prior. Run it from the top of the project:
 
-    python tools/draw_cover.py
+    python -m tools.draw_cover
 """
 
 from __future__ import annotations
