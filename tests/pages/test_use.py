@@ -84,7 +84,7 @@ def test_copy_button_copies_the_code(reader: Page, bases: dict[str, str], built_
     """The button beside a cell puts exactly its source on the clipboard."""
     path = next(iter(_contents(built_book, "highlight-ipython3") + ["book/appendices/api.html"]))
     _open(reader, bases["http"] + path)
-    block = reader.locator("div.highlight:has(button.copybtn)").first
+    block = reader.locator("div.highlight:has(button.copybtn):visible").first
     block.hover()
     block.locator("button.copybtn").click()
     copied = reader.evaluate("navigator.clipboard.readText()")
