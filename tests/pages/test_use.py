@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from .conftest import AXE, SETTLED, pages
+from .conftest import AXE, SETTLED, chapters, pages
 
 CHAPTERS = [path for path in pages() if path.startswith("book/latent_variables/")]
 every_chapter = pytest.mark.parametrize("chapter", CHAPTERS or ["book/index.html"])
@@ -116,6 +116,23 @@ def test_preview_opens_on_focus_and_closes(
     assert len(preview.inner_text().strip()) > 10 or preview.locator(".katex").count()
     reader.keyboard.press("Escape")
     expect(preview).to_have_count(0)
+
+
+CUT_OFF = """() => {
+  for (const fold of document.querySelectorAll("article details")) fold.open = true;
+  for (const button of document.querySelectorAll("button.toggle-button-hidden")) button.click();
+  return [...document.querySelectorAll("article pre")]
+    .filter((block) => block.scrollWidth > block.clientWidth)
+    .map((block) => block.textContent.split("\\n").sort((a, b) => b.length - a.length)[0]);
+}"""
+
+
+@pytest.mark.parametrize("chapter", [path for path in chapters() if path.startswith("book/")])
+def test_code_is_not_cut_off(reader: Page, bases: dict[str, str], chapter: str) -> None:
+    """On a window of 1280 pixels a line of a hundred characters fits, also in a solution."""
+    reader.goto(bases["file"] + chapter, wait_until="load")
+    reader.evaluate("document.fonts.ready")
+    assert reader.evaluate(CUT_OFF) == []
 
 
 FIGURES = {
