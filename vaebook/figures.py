@@ -560,6 +560,11 @@ def density_maps(
     return figure
 
 
+def gold_to_blue() -> LinearSegmentedColormap:
+    """Return the colours for what is more or less: each is seen on a light and on a dark page."""
+    return LinearSegmentedColormap.from_list("gold-blue", [PALETTE["gold"], PALETTE["blue"]])
+
+
 def _shade(
     axes: Axes,
     model: TractableDensity,

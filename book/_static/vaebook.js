@@ -43,6 +43,35 @@
     if (event.key === "Escape" && window.tippy) window.tippy.hideAll();
   });
 
+  // A picture opens as large as the window, and so large that its labels can be read: on a phone it
+  // is then wider than the screen. Its button is for the keyboard; a click on the picture does, too.
+  const LEGIBLE = 1.3; // times the size that it was drawn for
+  const words = document.getElementById("vb-enlarge").dataset;
+  function enlarge(figure, name) {
+    const dialog = document.createElement("dialog");
+    const close = document.createElement("button");
+    const picture = figure.querySelector("img").cloneNode();
+    const fitted = Math.min(innerWidth / picture.width, innerHeight / picture.height);
+    picture.style.width = `${Math.round(Math.max(fitted * 0.96, LEGIBLE) * picture.width)}px`;
+    dialog.className = "vb-enlarged";
+    dialog.ariaLabel = name;
+    close.ariaLabel = words.close;
+    dialog.append(close, picture);
+    dialog.addEventListener("click", () => dialog.close());
+    dialog.addEventListener("close", () => dialog.remove());
+    figure.append(dialog);
+    dialog.showModal();
+  }
+  for (const figure of document.querySelectorAll("article figure:has(> img)")) {
+    const number = figure.querySelector(".caption-number")?.textContent.trim() ?? "";
+    const button = document.createElement("button");
+    button.className = "vb-enlarge";
+    button.ariaLabel = `${words.enlarge} ${number}`.trim();
+    figure.append(button);
+    for (const opener of [button, figure.querySelector("img")])
+      opener.addEventListener("click", () => enlarge(figure, number));
+  }
+
   // Live figures draw with the page's colours, so they must know when those change.
   new MutationObserver(() => document.dispatchEvent(new CustomEvent("vaebook:theme"))).observe(
     document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });

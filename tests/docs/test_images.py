@@ -46,6 +46,19 @@ def test_pixels_are_stored_in_fewer_bytes_and_stay(pixels):
     assert compress(after) == after
 
 
+def test_a_photograph_loses_what_nobody_sees():
+    rows, columns = np.mgrid[:336, :503]
+    grain = np.random.default_rng(0).normal(0, 2, (336, 503, 3))
+    colours = np.dstack([rows / 2, columns / 2.2, (rows + columns) / 4]) + 20 + grain
+    photograph = np.dstack([colours, np.full_like(rows, 255)]).astype("uint8")
+    before = drawing(photograph)
+    after = compress(before)
+    assert len(after) < 0.3 * len(before)
+    stored = base64.b64decode(after.split("data:image/webp;base64,")[1].split('"')[0])
+    seen = np.asarray(Image.open(io.BytesIO(stored)).convert("RGBA")).astype(float)
+    assert np.abs(seen - photograph).mean() < 3  # of 255 levels
+
+
 def test_icons_are_those_of_the_pages(tmp_path):
     (tmp_path / "a.html").write_text('<i class="fa-solid fa-sun fa-lg"></i><p class="fa-moon">')
     (tmp_path / "b.html").write_text('<span class="fab fa-github"></span>')

@@ -4,8 +4,10 @@ import json
 
 import pytest
 from bs4 import BeautifulSoup
+from docutils import nodes
 
 from tools.pages.tables import find
+from tools.pages.tables import table as typeset_table
 
 TABLE = """
 model        nats       steps
@@ -38,6 +40,13 @@ def test_columns_two_spaces_apart_are_a_table(printed, head, last):
     table = find(printed.strip("\n"))
     assert (table.head, table.body[-1]) == (head, last)
     assert len({len(row) for row in table.body}) == 1
+
+
+def test_a_number_and_its_error_stay_in_one_line():
+    printed = find(TABLE.strip("\n"))
+    cells = [cell.astext() for cell in typeset_table(printed).findall(nodes.entry)]
+    assert "-1.5\xa0±\xa00.2" in cells
+    assert "a Gaussian" in cells
 
 
 def test_lines_around_a_table_stay():

@@ -77,6 +77,9 @@ def test_on_a_phone(show, page, figure):
 def check_accessibility(page, options=None):
     result = Axe().run(page, options=options)
     assert result.violations_count == 0, result.generate_report()
+    for option in page.get_by_role("radio").all():
+        group = option.locator("xpath=ancestor::fieldset")
+        assert page.get_by_role("group", name=group.locator("legend").inner_text()).count()
 
 
 def check_keyboard(page, first):

@@ -2,6 +2,7 @@
 
 import ast
 import copy
+import itertools
 import re
 import warnings
 from pathlib import Path
@@ -19,6 +20,7 @@ NOTEBOOKS = [
 COMPARED = "nbval-check-output"
 FIGURE = re.compile(r"<Figure size .*>")
 LINES_TO_AVOID, LINES_AT_MOST, IMPORTS_AT_MOST = 10, 20, 6
+LEAD_AT_MOST = 450  # characters; more of them push the picture off the first screen of a phone
 RULES = []
 
 
@@ -202,18 +204,22 @@ def prose(notebook):
 
 
 @rule
-def a_chapter_opens_with_its_aims_and_needs(notebook):
-    opening = ""
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            break
-        opening += cell.source + "\n\n"
-    if not re.match(r"(\([\w-]+\)=\n)?# ", opening):
-        yield 1, "begin with the title, '# …'"
+def a_chapter_opens_with_a_picture_then_says_aims_and_needs(notebook):
+    first, *others = notebook.cells
+    lead = re.fullmatch(r"(\([\w-]+\)=\n)?# .+\n+(?P<text>[^\n]+)\n*", first.source)
+    if not lead:
+        yield 1, "begin with the title, '# …', and one paragraph that asks the question"
+    elif len(lead["text"]) > LEAD_AT_MOST:
+        length = len(lead["text"])
+        yield 1, f"{length} characters before the picture; a phone shows it after {LEAD_AT_MOST}"
+    code = list(itertools.takewhile(lambda cell: cell.cell_type == "code", others))
+    if not any("figure" in options(cell) for cell in code):
+        yield 2, "show a picture before more text: cells of code, the last of which draws it"
+    opening = re.split(r"^## ", prose(notebook), maxsplit=1, flags=re.M)[0]
     if not re.search(r"\bable to\b", opening):
-        yield 1, "say before the first code what the reader 'will be able to' do"
+        yield 1, "say before the first section what the reader 'will be able to' do"
     if not re.search(r"\bneeds?\b", opening, re.IGNORECASE):
-        yield 1, "say before the first code what the reader needs ('You need …')"
+        yield 1, "say before the first section what the reader needs ('You need …')"
 
 
 @rule
@@ -427,8 +433,9 @@ def good_chapter():
     figure.metadata.mystnb = {"image": {"alt": ALT}, "figure": {"name": "fig-a", "caption": "C."}}
     value = new_code_cell("print(1)", execution_count=1, metadata={"tags": [COMPARED]})
     value.outputs = [new_output("stream", name="stdout", text="1\n")]
-    cells = [new_markdown_cell("# T\n\nYou will be able to see. You need eyes."), value, figure]
-    cells.append(new_markdown_cell(END))
+    aims = "You will be able to see. You need eyes."
+    cells = [new_markdown_cell("# T\n\nWhat is it?"), value, figure]
+    cells.append(new_markdown_cell(aims + END))
     for i in range(3):
         solution = new_code_cell("pass", execution_count=3 + i)
         end = new_markdown_cell("```{solution-end}\n```")
@@ -501,11 +508,18 @@ BREAKS = {
     "no caption": (change(2, metadata=figure_metadata(ALT, name="fig-a")), "without caption"),
     "no name": (change(2, metadata=figure_metadata(ALT, caption="C.")), "without name"),
     "no title": (
-        change(0, source="You will be able to see. You need eyes."),
+        change(0, source="What is it?"),
         "begin with the title",
     ),
-    "no aims": (change(0, source="# T\n\nYou need eyes."), "'will be able to'"),
-    "no needs": (change(0, source="# T\n\nYou will be able to see."), "'You need …'"),
+    "aims first": (change(0, source="# T\n\nWhat?\n\nYou will be able."), "one paragraph"),
+    "long lead": (change(0, source="# T\n\n" + 500 * "a"), "500 characters before the picture"),
+    "no picture": (change(2, metadata={}), "show a picture before more text"),
+    "late picture": (
+        lambda notebook: notebook.cells.insert(2, new_markdown_cell("Text.")),
+        "show a picture before more text",
+    ),
+    "no aims": (change(3, source="You need eyes." + END), "'will be able to'"),
+    "no needs": (change(3, source="You will be able to see." + END), "'You need …'"),
     "no summary": (change(3, source="\n## Exercises\n"), "end with the sections"),
     "no reading": (change(-1, source="## Further reading\n\nNone."), "cites nothing"),
     "few exercises": (change(4, source="Nothing."), "2 labelled exercises"),

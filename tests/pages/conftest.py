@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import http.server
 import os
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -114,6 +115,11 @@ def pages() -> list[str]:
 def chinese_pages() -> list[str]:
     """Return the pages of the Chinese edition."""
     return [path for path in pages() if path.startswith("zh/")]
+
+
+def chapters() -> list[str]:
+    """Return the pages of the chapters, in both editions."""
+    return [p for p in pages() if re.fullmatch(r"(zh/)?book/(?!appendices/)\w+/\w+\.html", p)]
 
 
 def source_pages() -> list[str]:

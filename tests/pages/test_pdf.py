@@ -143,6 +143,11 @@ def test_solutions_are_open_at_the_end(printed):
         )
 
 
+def test_folded_code_is_printed(printed):
+    pages = map(printed.text, range(1, len(printed.book) + 1))
+    assert squeeze("row, column = np.mgrid[:10, :12]") in squeeze("".join(pages))
+
+
 def test_live_figures_are_still_with_a_link(printed):
     addresses = [address for _, address in printed.pictures]
     assert len(addresses) == 2  # of the first page and of a chapter

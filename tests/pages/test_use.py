@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
-from .conftest import SETTLED, pages
+from .conftest import AXE, SETTLED, chapters, pages
 
 CHAPTERS = [path for path in pages() if path.startswith("book/latent_variables/")]
 every_chapter = pytest.mark.parametrize("chapter", CHAPTERS or ["book/index.html"])
@@ -84,7 +84,7 @@ def test_copy_button_copies_the_code(reader: Page, bases: dict[str, str], built_
     """The button beside a cell puts exactly its source on the clipboard."""
     path = next(iter(_contents(built_book, "highlight-ipython3") + ["book/appendices/api.html"]))
     _open(reader, bases["http"] + path)
-    block = reader.locator("div.highlight:has(button.copybtn)").first
+    block = reader.locator("div.highlight:has(button.copybtn):visible").first
     block.hover()
     block.locator("button.copybtn").click()
     copied = reader.evaluate("navigator.clipboard.readText()")
@@ -116,6 +116,71 @@ def test_preview_opens_on_focus_and_closes(
     assert len(preview.inner_text().strip()) > 10 or preview.locator(".katex").count()
     reader.keyboard.press("Escape")
     expect(preview).to_have_count(0)
+
+
+CUT_OFF = """() => {
+  for (const fold of document.querySelectorAll("article details")) fold.open = true;
+  for (const button of document.querySelectorAll("button.toggle-button-hidden")) button.click();
+  return [...document.querySelectorAll("article pre")]
+    .filter((block) => block.scrollWidth > block.clientWidth)
+    .map((block) => block.textContent.split("\\n").sort((a, b) => b.length - a.length)[0]);
+}"""
+
+
+@pytest.mark.parametrize("chapter", [path for path in chapters() if path.startswith("book/")])
+def test_code_is_not_cut_off(reader: Page, bases: dict[str, str], chapter: str) -> None:
+    """On a window of 1280 pixels a line of a hundred characters fits, also in a solution."""
+    reader.goto(bases["file"] + chapter, wait_until="load")
+    reader.evaluate("document.fonts.ready")
+    assert reader.evaluate(CUT_OFF) == []
+
+
+FIGURES = {
+    "book/introduction/autoregressive_models.html": "Enlarge Fig. 5.",
+    "zh/book/introduction/autoregressive_models.html": "放大 图 5.",
+}
+
+
+@pytest.mark.parametrize("protocol", ["http", "file"])
+@pytest.mark.parametrize(("page", "name"), FIGURES.items(), ids=["en", "zh"])
+def test_a_picture_opens_and_closes_by_keyboard(
+    reader: Page, bases: dict[str, str], protocol: str, page: str, name: str
+) -> None:
+    """Enter opens it as large as the window, Escape closes it, and the focus is where it was."""
+    _open(reader, bases[protocol] + page)
+    button = reader.locator("figure > button.vb-enlarge").nth(8)
+    assert (button.get_attribute("aria-label") or "").startswith(name)
+    size = "e => [e.getBoundingClientRect().width, e.getBoundingClientRect().height]"
+    small = reader.locator("article figure > img").nth(8).evaluate(size)
+    button.press("Enter")
+    dialog = reader.get_by_role("dialog")
+    width, height = dialog.locator("img").evaluate(size)
+    assert 1.5 * small[0] < width <= 1280
+    assert height <= 900
+    reader.evaluate(AXE)
+    assert reader.evaluate("axe.run('dialog').then(({ violations }) => violations)") == []
+    reader.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    expect(button).to_be_focused()
+
+
+def test_a_picture_opens_by_touch(browser: Browser, bases: dict[str, str]) -> None:
+    """On a phone its labels are larger than they were drawn, and a touch closes it."""
+    with browser.new_context(
+        viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True
+    ) as phone:
+        page = phone.new_page()
+        _open(page, bases["http"] + "book/introduction/autoregressive_models.html")
+        picture = page.locator("article figure > img").nth(8)
+        drawn = float(picture.get_attribute("width") or 0)
+        picture.tap()
+        large = page.get_by_role("dialog").locator("img")
+        expect(large).to_be_visible()
+        assert large.evaluate("e => e.getBoundingClientRect().width") == pytest.approx(
+            1.3 * drawn, abs=1
+        )
+        large.tap()
+        expect(large).to_have_count(0)
 
 
 @every_chapter

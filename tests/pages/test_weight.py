@@ -12,7 +12,8 @@ from playwright.sync_api import Browser, Response
 
 from .conftest import PATIENCE, pages
 
-FOLDERS = ("introduction", "foundations", "latent_variables", "beyond", "appendices/equations")
+FOLDERS = ("introduction", "foundations", "latent_variables", "beyond", "practice")
+FOLDERS += ("appendices/equations",)
 CHAPTERS = [path for path in pages() if path.startswith(tuple(f"book/{f}/" for f in FOLDERS))]
 # Size of the letters of mathematics, as a multiple of the size of the text around them.
 RATIOS = {"p > .katex": 1.01, ".katex-display > .katex": 1.01 * 1.03}

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 
 EXTENSIONS = (
-    *("editions", "page", "typeset", "icons", "images", "tables", "live"),  # how a page looks
+    *("editions", "page", "typeset", "icons", "images", "tables"),  # how a page looks
+    *("live", "opening"),
     *("equations", "results", "downloads", "status", "search"),  # what it says
 )
 

@@ -2,7 +2,7 @@
 
 A picture's size stands in the page, so that nothing moves when the picture comes. The figures are
 drawings (SVG) in which dense parts are pixels; those are stored again without loss as WebP, in
-about half the bytes.
+about half the bytes. A photograph is stored with a loss that nobody sees, in a fifth of them.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 IMAGE = re.compile(r'<img\b(?![^>]* width=)[^>]*? src="([^"]+)"')
 PIXELS = re.compile(r'data:image/png;base64,([^"]+)')
+COLOURS = 10_000  # at most, in a drawing; a photograph has more
 
 
 def state_sizes(
@@ -60,7 +61,9 @@ def compress(drawing: str) -> str:
 def _as_webp(match: re.Match[str]) -> str:
     stored = base64.b64decode(match[1])
     webp = io.BytesIO()
-    Image.open(io.BytesIO(stored)).save(webp, "webp", lossless=True, quality=80)
+    image = Image.open(io.BytesIO(stored))
+    is_drawn = image.convert("RGB").getcolors(COLOURS) is not None
+    image.save(webp, "webp", lossless=is_drawn, quality=80 if is_drawn else 92)
     if webp.tell() >= len(stored):
         return match[0]
     return "data:image/webp;base64," + base64.b64encode(webp.getvalue()).decode("ascii")

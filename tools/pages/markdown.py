@@ -17,6 +17,8 @@ from typing import Any
 from docutils import nodes
 from sphinx.util import logging
 
+from tools.pages.opening import is_code_cell
+
 logger = logging.getLogger(__name__)
 SPECIAL = re.compile(r"[\\`*$~]|(?<!\w)_|_(?!\w)|\](?=[(\[])|[<>]|&(?=#?\w+;)")
 AT_START = re.compile(r"^(?:(\d+)(?=[.)]\s)|(?=(?:#+|[-+])\s))")  # of a heading, of a list
@@ -101,8 +103,9 @@ class Page:
             elif kind == "solution_node":
                 title = " ".join(node[0].astext().split())
                 yield from self._blocks(node[1], level + 1, title)
-            elif isinstance(node, nodes.container) and node.get("nb_element") == "cell_code":
-                yield Block(cell=node, solution=solution)
+            elif is_code_cell(node):
+                for cell in (*filter(is_code_cell, node.children), node):  # what opening.py folded
+                    yield Block(cell=cell, solution=solution)
                 for figure in node.findall(nodes.figure):
                     yield Block(self._figure_text(figure), None, solution)
             elif text := self.block(node):

@@ -20,6 +20,7 @@ NUMBER = r"[-+±]?(\d[\d,]*(\.\d+)?(e[-+]?\d+)?|inf|nan)"
 BEGINS_WITH_ONE = re.compile(NUMBER + r"\b.*|[-–]")
 IS_ONE = re.compile(rf"{NUMBER}( ± {NUMBER})?( ?%| [^\d,]+)?|[-–]")
 SENTENCE = re.compile(r"[:;] |[:=±]$")
+TIED = re.compile(r" (?=[-+±=\d])|(?<=[=±]) ")  # spaces at which no line ends: 0.1 ± 0.2, h = 1
 
 
 class Table(NamedTuple):
@@ -75,7 +76,7 @@ def is_body(row: list[str], following: list[str]) -> bool:
 
 def entry(text: str, number: bool) -> nodes.entry:
     """Make a cell of a table; an empty one, over the names of rows, is named for who hears it."""
-    words: nodes.Node = nodes.Text(text)
+    words: nodes.Node = nodes.Text(TIED.sub("\N{NO-BREAK SPACE}", text))
     if not text:
         words = nodes.inline("", "row", classes=["visually-hidden"])
     return nodes.entry("", nodes.paragraph("", "", words), classes=["number"] if number else [])

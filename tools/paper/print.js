@@ -17,10 +17,14 @@ const pageNumber = (target) => {
   return number;
 };
 
-/** Take away what only a screen can use, and from the first page what stands elsewhere in a book. */
+/** Take away what only a screen can use, unfold what is folded, and shorten the first page. */
 function undress(article, words) {
   const useless = "script, style, .headerlink, button, .visually-hidden";
   for (const element of all(useless, article)) element.remove();
+  for (const fold of all("details", article)) {
+    fold.querySelector("summary")?.remove();
+    fold.replaceWith(...fold.childNodes);
+  }
   if (article.dataset.page !== "index") return;
   article.querySelector("h1").textContent = words.about;
   for (const element of all(".vb-lead, .vb-cover, #contents", article)) element.remove();

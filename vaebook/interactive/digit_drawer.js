@@ -1,8 +1,8 @@
 // Digit drawer: the reader draws a digit, and a trained VAE with two latents encodes it, decodes it
 // and gives both terms of its bound. Both networks run here; nothing is looked up.
 
-const { Plot, clamp, colour, drawPicture, figure, format, logNormal, logSumExp, make, nats, network,
-  once, random, rows } = vaebookLive;
+const { Plot, clamp, colour, drawPicture, figure, format, logNormal, logSumExp, make, movableCode,
+  nats, network, once, random, rows } = vaebookLive;
 
 const SIDE = 28;      // pixels of an image
 const PAD = 112;      // pixels of the pad
@@ -215,39 +215,27 @@ const HUES = ["blue", "vermilion", "teal", "gold", "plum", "slate"];
 const circle = Array.from({ length: 61 }, (_, i) => (2 * Math.PI * i) / 60);
 const where = ([a, b]) => `(${format(a)}, ${format(b)})`;
 
-const plane = {
+const code = movableCode({
   legend: [["q(z | x), two standard deviations", colour.ink, "", 3], ["z, to drag", colour.vermilion, "", 3]],
   depends: ["strokes", "example"],
-  height: (width) => width,
-  plot: ({ codes, labels, extent }, { q: { mean, std } }) => ({
-    x: { domain: [-extent, extent], label: "z₁", ticks: 5 },
-    y: { domain: [-extent, extent], label: "z₂", ticks: 5 },
-    marks: [
-      Plot.frame({ stroke: colour.rule }),
-      Plot.text(codes, { x: "0", y: "1", text: labels.map(String), fontSize: 9, clip: true,
-        fill: labels.map((label) => colour[HUES[label % HUES.length]]), fillOpacity: 0.75 }),
-      Plot.line(circle, { x: (t) => mean[0] + 2 * std[0] * Math.cos(t),
-        y: (t) => mean[1] + 2 * std[1] * Math.sin(t), stroke: colour.ink, strokeWidth: 3,
-        clip: true }),
-    ],
-  }),
+  marks: ({ codes, labels }, { q: { mean, std } }) => [
+    Plot.text(codes, { x: "0", y: "1", text: labels.map(String), fontSize: 9, clip: true,
+      fill: labels.map((label) => colour[HUES[label % HUES.length]]), fillOpacity: 0.75 }),
+    Plot.line(circle, { x: (t) => mean[0] + 2 * std[0] * Math.cos(t),
+      y: (t) => mean[1] + 2 * std[1] * Math.sin(t), stroke: colour.ink, strokeWidth: 3,
+      clip: true }),
+  ],
   label: (_, { q: { mean, std }, near }) =>
     `Latent plane with the codes of other digits, each as its class. The ellipse of q(z|x) stands ` +
     `at ${where(mean)}, with standard deviations ${where(std)}; ${near[1]} of the 15 nearest codes ` +
     `are of a ${near[0]}.`,
-  handles: [{
-    label: "Code z",
-    x: ({ z }) => z[0],
-    y: ({ z }) => z[1],
-    move: ({ extent }, x, y) => ({ z: [x, y].map((v) => clamp(v, [-extent, extent])) }),
-  }],
-};
+});
 
 export default figure({
   view,
   panels: [
     { mount: pad },
-    plane,
+    code.plane,
     {
       size: "6rem",
       pictures: ({ z }, { x, reconstruction, decoded }) => [

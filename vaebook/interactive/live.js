@@ -397,6 +397,38 @@ globalThis.vaebookLive = (() => {
     };
   }
 
+  // A code of two numbers that the reader moves, with the entries `z` and `extent` of the state: a
+  // plane of codes, from -extent to extent, with a handle at z, and a slider for each number.
+  // `plane` is what else the plot has: its marks on the frame, its label, the entries it depends on.
+  function movableCode({ marks, text, ...plane }) {
+    const move = ({ extent }, x, y) => ({ z: [x, y].map((v) => clamp(v, [-extent, extent])) });
+    const names = ["z₁", "z₂"];
+    return {
+      plane: {
+        ...plane,
+        height: (width) => width,
+        plot: (state, view) => {
+          const [x, y] = names.map((label) =>
+            ({ domain: [-state.extent, state.extent], label, ticks: 5 }));
+          return { x, y, marks: [Plot.frame({ stroke: colour.rule }), ...marks(state, view)] };
+        },
+        press: move,
+        handles: [{ label: "Code z", x: ({ z }) => z[0], y: ({ z }) => z[1], move, text }],
+      },
+      sliders: ({ extent }) => names.map((label, axis) => ({
+        slider: "z",
+        label,
+        min: -extent,
+        max: extent,
+        get: ({ z }) => z[axis],
+        set: ({ z }, value) => ({ z: z.map((v, i) => (i === axis ? value : v)) }),
+      })),
+    };
+  }
+
+  /** A code as a reader expects it. */
+  const codeAt = (z) => `z = (${format(z[0])}, ${format(z[1])})`;
+
   function legend(entries, parent) {
     const list = make("div", parent, { class: "vaebook-legend" });
     for (const [text, stroke, dashes = "", width = 2.2] of entries) {
@@ -559,6 +591,7 @@ globalThis.vaebookLive = (() => {
   /** A single word that readers see: by this mark the tool for translators finds it. */
   const word = (text) => text;
 
-  return { Plot, array, clamp, colour, drawPicture, figure, format, latest, linspace, logNormal,
-    logSumExp, make, movableNormal, nats, network, normal, once, random, rows, word };
+  return { Plot, array, clamp, codeAt, colour, drawPicture, figure, format, latest, linspace,
+    logNormal, logSumExp, make, movableCode, movableNormal, nats, network, normal, once, random, rows,
+    word };
 })();
