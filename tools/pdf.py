@@ -209,7 +209,7 @@ def imprint(edition: Edition) -> str:
     _ = edition.say
     address = f"{ADDRESS}{edition.index}"
     said = [
-        f"{_('The book on the network, with figures that move:')}<br>"
+        f"{_('The book on the network, with figures that move and notebooks to run:')}<br>"
         f'<a class="external" href="{address}">{address}</a>',
         _(
             "This print leaves out the reference of the package, the list of all equations with "

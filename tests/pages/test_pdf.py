@@ -152,6 +152,15 @@ def test_live_figures_are_still_with_a_link(printed):
     assert addresses[1].startswith(f"{folder}book/latent_variables/vae_variants.html")
 
 
+def test_the_pages_about_the_book_speak_of_nothing_that_paper_lacks(printed):
+    """No buttons, no pointer, no switch."""
+    first = printed.outline()[printed.edition.say("About this book")]
+    said = " ".join(printed.text(number) for number in range(first, first + 4))
+    assert printed.edition.say("About this book") in said
+    lacking = "button|pointer|onthescreen|drawadigit:|按钮|指针|屏幕上|拖动|请画"
+    assert re.findall(lacking, squeeze(said).lower()) == []
+
+
 def test_without_a_chinese_font_one_message_says_what_to_do(browser, tmp_path, monkeypatch):
     page = pdf.open_page(browser)
     page.add_init_script("Object.defineProperty(window, 'lacksChinese', {value: () => true})")

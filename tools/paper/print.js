@@ -19,7 +19,7 @@ const pageNumber = (target) => {
 
 /** Take away what only a screen can use, and from the first page what stands elsewhere in a book. */
 function undress(article, words) {
-  const useless = "script, style, .headerlink, button, .visually-hidden";
+  const useless = "script, style, .headerlink, button, .visually-hidden, .vb-screen";
   for (const element of all(useless, article)) element.remove();
   if (article.dataset.page !== "index") return;
   article.querySelector("h1").textContent = words.about;
