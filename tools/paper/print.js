@@ -34,7 +34,7 @@ function still(article, address, words) {
     const picture = make("div", { innerHTML: hidden?.textContent ?? "" }).firstElementChild;
     const href = `${address}${article.dataset.place}#${section?.id ?? ""}`;
     const link = make("a", { href, textContent: words.live });
-    const caption = make("figcaption", {}, `${figure.getAttribute("aria-label")}. `, link);
+    const caption = make("figcaption", {}, figure.getAttribute("aria-label") + words.stop, link);
     figure.replaceWith(make("figure", { className: "still" }, ...[picture, caption].filter(Boolean)));
   }
 }
