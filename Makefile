@@ -18,7 +18,7 @@ endif
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help environment html pdf test downloads notebooks messages serve lint format bench mutants links clean
+.PHONY: help environment html pdf epub test downloads notebooks messages serve lint format bench mutants links clean
 
 help:  ## Show this list
 	@echo "Variational Autoencoders, Verified"
@@ -33,6 +33,9 @@ html: environment  ## Run the notebooks that changed and build the book into _bu
 
 pdf: html  ## Print each edition of the book into _build/pdf
 	@$(RUN) -m tools.pdf
+
+epub: html  ## Make an EPUB of each edition in _build/pdf
+	@$(RUN) -m tools.epub
 
 test: html  ## Check the package, the notebooks and the pages (after `make html`)
 	@$(RUN) -m tools.test

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -160,3 +161,20 @@ def test_chinese_is_found_by_two_characters_at_a_time():
     split = SearchChinese({}).split
     assert split("证据下界 ELBO，即界") == ["证据", "据下", "下界", "ELBO", "即界"]
     assert split("在 x 处") == ["在", "x", "处"]
+
+
+STATE = (
+    '<div data-figure="tree">'
+    '<script type="application/json">{"models": [{"name": "oak", "shown": "oak"}], '
+    '"names": {"other": "a \\u003c b"}, "sizes": [0.1, 1e-07], "unit": "m"}</script></div>'
+)
+
+
+def test_names_in_the_state_of_a_live_figure_are_replaced_and_its_entries_kept():
+    """What the script looks up or compares is the same; what it shows is not."""
+    assert words.in_state(STATE) == ["oak"]
+    translated = words.replace_in_state(STATE, "oak", "栎树 </b>")
+    entries = json.loads(translated.partition('json">')[2].partition("</script>")[0])
+    assert entries["models"] == [{"name": "栎树 </b>", "shown": "oak"}]
+    assert entries["names"] == {"other": "a < b"}
+    assert words.replace_in_state(translated, "栎树 </b>", "oak") == STATE

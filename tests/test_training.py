@@ -293,7 +293,7 @@ def test_ctrl_c_in_the_last_validation_is_not_lost(tmp_path, uninterrupted):
     calls = itertools.count()
 
     def objective(model, x, generator, beta=1.0):
-        if not model.training and next(calls) == EPOCHS:
+        if not model.training and next(calls) == EPOCHS + 1:  # behind the look at the first rows
             signal.raise_signal(signal.SIGINT)
         return elbo_objective(model, x, generator, beta)
 
@@ -450,7 +450,7 @@ def test_validation_uses_the_same_noise_every_time_and_training_does_not():
 def test_validation_neither_learns_nor_sees_a_reduced_beta(uninterrupted):
     probe = Probe()
     train(make_model(), probe)
-    assert len(probe.validation) == EPOCHS + 1
+    assert len(probe.validation) == EPOCHS + 3  # two are looks at the first rows of the data
     assert {call["beta"] for call in probe.validation} == {1.0}
     assert not any(call["grad"] for call in probe.validation)
     assert all(call["grad"] for call in probe.train)
@@ -566,10 +566,49 @@ def test_averaged_weights_are_those_worked_out_by_hand():
     assert len(averages) == STEPS
     for weight, expected in zip(model.parameters(), averages[-1], strict=True):
         torch.testing.assert_close(weight.detach(), expected)
-    torch.testing.assert_close(validated, [start, averages[4], averages[9], averages[14]])
+    ends = [averages[4], averages[9], averages[14]]
+    torch.testing.assert_close(validated, [start, start, *ends, averages[14]])
     last = make_model()
     train(last, ema=None)
     assert not torch.equal(last.decoder[0].weight, model.decoder[0].weight)
+
+
+def in_units(unit):
+    """The bound in other units: a factor is no reason to say something else."""
+
+    def objective(model, x, generator, beta=1.0):
+        bound, terms = elbo_objective(model, x, generator, beta)
+        return unit * bound, {name: unit * term for name, term in terms.items()}
+
+    return objective
+
+
+@pytest.mark.parametrize("changes", [{}, {"ema": None, "kl_warmup": 0.0, "validation": None}])
+@pytest.mark.parametrize("unit", [1e-6, 1.0, 1e6])
+def test_a_rate_that_ends_in_nonsense_is_told(unit, changes, recwarn):
+    """Finite nonsense: before, such a run ended without a word."""
+    history = train(make_model(), in_units(unit), lr=1e3, **changes)
+    assert math.isfinite(history.train["bound"][-1])
+    (warning,) = recwarn.list
+    said = str(warning.message)
+    assert said.startswith("training has made the model worse: 5 of 5 data have a lower bound")
+    assert "Lower lr, which is 1000," in said
+    assert warning.filename == __file__
+
+
+@pytest.mark.parametrize("changes", [{}, {"lr": 1e-9}, {"lr": 0.3}, {"schedule": "constant"}])
+def test_a_run_that_learns_or_stands_still_says_nothing(changes, recwarn):
+    train(make_model(), **changes)
+    assert recwarn.list == []
+
+
+def test_a_trained_model_that_is_trained_on_is_not_called_worse(recwarn):
+    """A few more steps move its bounds up and down; during a warm-up a bound is another one."""
+    model = make_model()
+    train(model, epochs=200, kl_warmup=0.0)
+    for seed in range(5):
+        train(model, epochs=2, kl_warmup=1.0, lr=1e-3, seed=seed)
+    assert recwarn.list == []
 
 
 def test_the_seed_alone_decides_the_run(uninterrupted):

@@ -129,6 +129,7 @@ async def run(file: Path, python: Path, folder: Path, seconds: float | None = No
     spec = {"argv": command, "display_name": KERNEL, "language": "python"}
     (kernels / KERNEL / "kernel.json").write_text(json.dumps(spec), encoding="utf-8")
     specs = KernelSpecManager(kernel_dirs=[str(kernels)])
+    manager = AsyncKernelManager(kernel_name=KERNEL, kernel_spec_manager=specs)
     notebook = nbformat.read(file, as_version=4)
     n_cells = sum(cell.cell_type == "code" for cell in notebook.cells)
     begun, done = asyncio.Event(), 0
@@ -145,7 +146,7 @@ async def run(file: Path, python: Path, folder: Path, seconds: float | None = No
 
     client = NotebookClient(
         notebook,
-        km=AsyncKernelManager(kernel_name=KERNEL, kernel_spec_manager=specs),
+        km=manager,
         timeout=None,
         shutdown_kernel="immediate",
         extra_arguments=["--log-level=ERROR"],
@@ -160,6 +161,8 @@ async def run(file: Path, python: Path, folder: Path, seconds: float | None = No
     for task in running:
         task.cancel()
     await asyncio.gather(*running, return_exceptions=True)
+    if manager.has_kernel:  # nbclient stops only a kernel whose manager it has made itself
+        await manager.shutdown_kernel(now=True)
     if execution in finished:
         execution.result()
     nbformat.write(notebook, folder / file.name)

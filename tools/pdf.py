@@ -178,7 +178,7 @@ def document(edition: Edition, parts: list[Part]) -> str:
         f'<section class="title-page"><h1>{title}</h1><p class="subtitle">{lead}</p>'
         f'<img alt="" src="{HTML.as_uri()}/_images/cover.svg">'
         f'<p class="author">{_("The vaebook authors")}</p></section>\n'
-        f'<section class="imprint">{imprint(edition)}</section>\n'
+        f'<section class="imprint">{imprint(edition, on_paper=True)}</section>\n'
         f'<nav class="book-contents"><h2 id="contents">{_("Contents")}</h2><ol></ol></nav>\n'
         f'<section class="part">{article(edition, edition.index, numbered=False)}</section>\n'
     ]
@@ -204,28 +204,29 @@ def document(edition: Edition, parts: list[Part]) -> str:
     )
 
 
-def imprint(edition: Edition) -> str:
+def imprint(edition: Edition, *, on_paper: bool) -> str:
     """Return what stands on the back of the title."""
     _ = edition.say
     address = f"{ADDRESS}{edition.index}"
     said = [
-        f"{_('The book on the network, with figures that move:')}<br>"
+        f"{_('The book on the network, with figures that move and notebooks to run:')}<br>"
         f'<a class="external" href="{address}">{address}</a>',
         _(
-            "This print leaves out the reference of the package, the list of all equations with "
+            "This file leaves out the reference of the package, the list of all equations with "
             "their tests, and the status of the notebooks. Links to them lead to the network."
         ),
         _(
             "A mark ✓ beside the number of an equation says that a test checks it, and leads to "
-            "that test. In code, the mark ↪ says that a line goes on."
+            "that test."
         ),
+        _("In code, the mark ↪ says that a line goes on.") if on_paper else "",
         _(
             "Solutions stand at the end of each chapter. Text and figures are under the licence "
             "CC BY 4.0, code under MIT, the MNIST digits under CC BY-SA 3.0."
         ),
         f"{_('Version')} {importlib.metadata.version('vaebook')}",
     ]
-    return "".join(f"<p>{text}</p>" for text in said)
+    return "".join(f"<p>{text}</p>" for text in said if text)
 
 
 def words(edition: Edition) -> dict[str, str]:
@@ -234,17 +235,24 @@ def words(edition: Edition) -> dict[str, str]:
     return {
         "about": _("About this book"),
         "live": _("On its page, this figure moves."),
+        "stop": "。" if edition.language == "zh-CN" else ". ",
         "solutions": _("Solutions"),
         "solution": _("Solution on page {}"),
     }
+
+
+def places(edition: Edition, parts: list[Part]) -> dict[str, Any]:
+    """Return where links lead: within the book by the names of its pages, else to the network."""
+    inside = [edition.index, *(place for part in parts for place in part.chapters)]
+    return {"pages": {place: edition.page(place) for place in inside}, "address": ADDRESS}
 
 
 def destinations(file: Path) -> dict[str, int]:
     """Return the number of the page on which each place of the document that is linked stands."""
     with pikepdf.open(file) as printed:
         numbers = {page.obj.objgen: i + 1 for i, page in enumerate(printed.pages)}
-        places = printed.Root.Dests.items()
-        return {name[1:]: numbers[place[0].objgen] for name, place in places}
+        found = printed.Root.Dests.items()
+        return {name[1:]: numbers[place[0].objgen] for name, place in found}
 
 
 def finish(file: Path, author: str, headings: list[str]) -> None:
@@ -278,9 +286,7 @@ def write(page: Page, edition: Edition, parts: list[Part], file: Path) -> dict[s
     page.goto(source.as_uri())
     if page.evaluate("lacksChinese()"):
         sys.exit(NO_FONT)
-    places = [edition.index, *(place for part in parts for place in part.chapters)]
-    pages = {place: edition.page(place) for place in places}
-    page.evaluate("makeBook", {"pages": pages, "address": ADDRESS, "words": words(edition)})
+    page.evaluate("makeBook", places(edition, parts) | {"words": words(edition)})
     options: dict[str, Any] = {"prefer_css_page_size": True, "print_background": True}
     page.pdf(path=file, **options)
     found = destinations(file)

@@ -1,13 +1,15 @@
-"""Words that are not prose: in displayed formulas, in drawn figures, in scripts of live figures."""
+"""Words that are not prose: in formulas, in drawn figures, in live figures and their states."""
 
 from __future__ import annotations
 
 import hashlib
 import html
+import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import Any
 
 NEEDS_SCRIPT = (
     ". It needs JavaScript; in a running notebook, add <code>.widget()</code> to this cell."
@@ -170,6 +172,40 @@ def _is_shown(message: str, before: str, behind: str) -> bool:
     is_text = re.search(r"[^\W\d_]\s|\s[^\W\d_]", bare) and re.search(r"[^\W\d_]{3}", bare)
     placed = BEFORE.search(before) or BEHIND.match(behind)
     return bool(is_text or bare[:1].isupper() or placed)
+
+
+# ---- states of live figures: what entries of these names hold is shown, and compared with nothing
+
+NAMING = {"label", "labels", "name", "names", "states", "symbols", "unit"}
+STATE = re.compile(r'(?<=<script type="application/json">)[^<]+(?=</script>)')
+
+
+def in_state(markup: str) -> list[str]:
+    """Return the names in the state of a live figure, given the HTML that its cell has left."""
+    states = map(json.loads, STATE.findall(markup))
+    return list(dict.fromkeys(part[at] for state in states for part, at in _names(state)))
+
+
+def replace_in_state(markup: str, of: str, to: str) -> str:
+    """Replace a name in the state of a live figure; what the state calls its entries stays."""
+
+    def replace(match: re.Match[str]) -> str:
+        state = json.loads(match[0])
+        for part, at in _names(state):
+            part[at] = to if part[at] == of else part[at]
+        return json.dumps(state, sort_keys=True).replace("<", "\\u003c")
+
+    return STATE.sub(replace, markup)
+
+
+def _names(part: Any, named: bool = False) -> Iterator[tuple[Any, Any]]:
+    entries = part.items() if isinstance(part, dict) else enumerate(part)
+    for at, entry in entries:
+        is_name = named or at in NAMING
+        if isinstance(entry, dict | list):
+            yield from _names(entry, is_name)
+        elif is_name and isinstance(entry, str) and re.search(r"[^\W\d_]{2}", entry):
+            yield part, at
 
 
 def short_checksum(text: str) -> str:

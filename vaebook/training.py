@@ -198,6 +198,12 @@ def fit(
     OSError
         If the checkpoint cannot be written. Noticed before the first step where possible; later,
         training goes on and the error comes at its end, with the history as its ``history``.
+
+    Warns
+    -----
+    UserWarning
+        If nearly all data of a batch end with a lower bound than they began with, each with the
+        same noise: most often, the learning rate is too high.
     """
     check_recipe(epochs, batch_size, lr, ema, seed)
     _check_options(model, schedule, kl_warmup, amp, objective)
@@ -218,6 +224,7 @@ def fit(
             run.load(path)
         if held_out is not None and not run.history.validation:
             run.validate(held_out)  # before the first step: a fault shows now, not after an epoch
+        before = run.bounds_of_first_rows() if run.step < run.n_steps else None
 
         while not run.is_over(callbacks):
             title = f"epoch {run.epoch + 1}/{epochs}"
@@ -243,6 +250,8 @@ def fit(
             run.start_epoch()
         run.save()
         run.finish()
+        if before is not None and team.leads:
+            warn_if_worse(before, run.bounds_of_first_rows(), lr)
     if stop.is_set():  # came during the last validation; the finished run is saved
         raise KeyboardInterrupt
     if run.unsaved is not None:
@@ -272,6 +281,19 @@ def find_gradient(run: _Run, batch: Tensor) -> None:
     run.optimizer.zero_grad(set_to_none=True)
     loss.backward()
     run.note(loss, bound, terms)
+
+
+def warn_if_worse(before: Tensor, after: Tensor, lr: float) -> None:
+    """Say so if training has lowered the bounds of nearly all data: no number of nats decides."""
+    n_worse = int((after < before).sum())
+    if n_worse > 0.9 * len(before):
+        warnings.warn(
+            f"training has made the model worse: {n_worse} of {len(before)} data have a lower "
+            f"bound than before it, on average {float(after.mean()):.5g} after "
+            f"{float(before.mean()):.5g} nats. Lower lr, which is {lr:g}, or look for extreme "
+            "values in the data",
+            stacklevel=3,
+        )
 
 
 @dataclass(frozen=True)
@@ -385,8 +407,7 @@ class _Run:
     def mean(self, bound: Tensor) -> Tensor:
         """Average the bound over the batch, of which this process may have a share."""
         n_own = self.team.share(self.batch_rows())
-        if bound.shape != (max(1, n_own),):
-            fail("objective", f"one bound a datum, ({max(1, n_own)},)", tuple(bound.shape))
+        _check_bound(bound, max(1, n_own))
         if self.team.size == 1:
             return bound.mean()
         return bound[:n_own].sum() * (self.team.size / self.batch_rows())
@@ -447,21 +468,36 @@ class _Run:
 
     def validate(self, rows: Rows) -> None:
         """Average the objective over held-out rows, with the same noise every time."""
-        model = self.model if self.averaged is None else self.averaged.module
-        generator = Generator(self.device).manual_seed(self.team.rank)
         own = torch.arange(self.team.rank, rows.shape[0], self.team.size)
-        model.eval()
         sums: dict[str, float] = {}
-        with torch.no_grad(), self.precision():
-            for batch in Batches(rows, own, 1000):
-                x = self.transform(batch, generator)
-                bound, terms = self.own_objective(model, x, generator)
-                for name, each in _by_name(bound, terms).items():
-                    sums[name] = sums.get(name, 0.0) + float(each.sum())
-        model.train()
+        for bound, terms in self.evaluate(rows, own):
+            for name, each in _by_name(bound, terms).items():
+                sums[name] = sums.get(name, 0.0) + float(each.sum())
         totals = self.team.add_up(torch.tensor(list(sums.values()), dtype=torch.float64))
         for name, total in zip(sums, totals.tolist(), strict=True):
             self.history.validation.setdefault(name, []).append(total / rows.shape[0])
+
+    def bounds_of_first_rows(self) -> Tensor:
+        """Bounds of as many rows as are in a batch, with the same noise every time."""
+        n = min(self.n_data, self.recipe.batch_size)
+        own = torch.arange(self.team.rank, max(n, self.team.size), self.team.size) % n
+        return torch.cat([bound for bound, _ in self.evaluate(self.rows, own)])
+
+    def evaluate(self, rows: Rows, positions: Tensor) -> list[tuple[Tensor, dict[str, Tensor]]]:
+        """Return the objective's values on rows, batch by batch; nothing is learned."""
+        model = self.model if self.averaged is None else self.averaged.module
+        generator = Generator(self.device).manual_seed(self.team.rank)
+        model.eval()
+        values = []
+        with torch.no_grad(), self.precision():
+            for batch in Batches(rows, positions, 1000):
+                bound, terms = self.own_objective(
+                    model, self.transform(batch, generator), generator
+                )
+                _check_bound(bound, len(batch))
+                values.append((bound, terms))
+        model.train()
+        return values
 
     def is_over(self, callbacks: Sequence[Callback]) -> bool:
         """Tell whether all epochs are done, or a callback wants to stop."""
@@ -833,6 +869,11 @@ def _own_beta(objective: Objective) -> float:
         wanted = "one with a weight beta=1.0 among its arguments, to be raised (or kl_warmup=0)"
         fail("objective", wanted, getattr(objective, "__name__", objective))
     return float(beta.default)
+
+
+def _check_bound(bound: Tensor, n_data: int) -> None:
+    if bound.shape != (n_data,):
+        fail("objective", f"one bound a datum, ({n_data},)", tuple(bound.shape))
 
 
 def _by_name(bound: Tensor, terms: dict[str, Tensor]) -> dict[str, Tensor]:

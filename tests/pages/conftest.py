@@ -16,9 +16,13 @@ import axe_playwright_python
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, Request
 
+from tools import pdf
+
 HTML = Path(os.environ.get("VAEBOOK_HTML", Path(__file__).parents[2] / "_build" / "html"))
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
 
+# In a printed book and in an EPUB: the shortest with and without a live figure.
+TWO_CHAPTERS = ("vae_variants", "own_data")
 # Each page is opened over http in light mode and as a file in dark mode, at both widths. Rules
 # that look at colours run in each mode; the others see the same document in dark mode again.
 # Chinese pages differ in their words: but for two, they are opened over http only.
@@ -326,3 +330,12 @@ def reader(browser: Browser) -> Iterator[Page]:
     context.set_default_timeout(PATIENCE)
     yield context.new_page()
     context.close()
+
+
+def two_chapters(edition: pdf.Edition) -> list[pdf.Part]:
+    """Return the parts of a book of two chapters."""
+    parts = pdf.contents(edition)
+    for part in parts:
+        chosen = {k: v for k, v in part.chapters.items() if Path(k).stem in TWO_CHAPTERS}
+        part.chapters = chosen
+    return [part for part in parts if part.chapters]

@@ -13,7 +13,8 @@ from playwright.sync_api import Browser
 
 from tools import pdf
 
-CHAPTERS = ("vae_variants", "own_data")  # the shortest with and without a live figure
+from .conftest import two_chapters
+
 # Where the text of each line of code ends, beyond the box that it stands in, in pixels.
 BEYOND = """() => Math.max(...[...document.querySelectorAll("pre")].map((box) => {
   const text = document.createRange();
@@ -58,15 +59,12 @@ def printed(
 ) -> Printed:
     """Print the two chapters."""
     edition = next(e for e in pdf.editions() if e.language == request.param)
-    parts = pdf.contents(edition)
-    for part in parts:
-        chosen = {k: v for k, v in part.chapters.items() if Path(k).stem in CHAPTERS}
-        part.chapters = chosen
+    parts = two_chapters(edition)
     page = pdf.open_page(browser)
     page.goto((pdf.HTML / edition.index).as_uri())
     file = tmp_path_factory.mktemp("pdf") / "book.pdf"
     try:
-        pdf.write(page, edition, [part for part in parts if part.chapters], file)
+        pdf.write(page, edition, parts, file)
     except SystemExit as error:
         pytest.skip(str(error))
     measured = (page.evaluate(BEYOND), page.evaluate(WIDE), page.evaluate(PICTURES))
@@ -155,6 +153,15 @@ def test_live_figures_are_still_with_a_link(printed):
     folder = pdf.ADDRESS + printed.edition.folder
     assert addresses[0].startswith(f"{folder}book/index.html")
     assert addresses[1].startswith(f"{folder}book/latent_variables/vae_variants.html")
+
+
+def test_the_pages_about_the_book_speak_of_nothing_that_paper_lacks(printed):
+    """No buttons, no pointer, no switch."""
+    first = printed.outline()[printed.edition.say("About this book")]
+    said = " ".join(printed.text(number) for number in range(first, first + 4))
+    assert printed.edition.say("About this book") in said
+    lacking = "button|pointer|onthescreen|drawadigit:|按钮|指针|屏幕上|拖动|请画"
+    assert re.findall(lacking, squeeze(said).lower()) == []
 
 
 def test_without_a_chinese_font_one_message_says_what_to_do(browser, tmp_path, monkeypatch):

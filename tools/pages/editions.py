@@ -118,6 +118,8 @@ class CollectMessages(SphinxTransform):
             elif isinstance(node, nodes.raw):
                 for label in FIGURE_LABEL.findall(node.astext()):
                     yield html.unescape(label), partial(put_label, node, label)
+                for name in words.in_state(node.astext()):
+                    yield name, partial(put_name, node, name)
             elif isinstance(node, nodes.image):
                 for text in words.in_drawing(read_drawing(self.env, node)):
                     yield text, leave
@@ -143,16 +145,22 @@ def words_of_role(markup: re.Match[str]) -> str:
 
 def put_maths(node: nodes.math_block, of: str, to: str) -> None:
     """Replace words in a displayed formula."""
-    latex = words.replace_in_maths(node.astext(), of, to)
-    node.children = []
-    node += nodes.Text(latex)
-    node.rawsource = latex
+    put_text(node, words.replace_in_maths(node.astext(), of, to))
 
 
 def put_label(node: nodes.raw, of: str, to: str) -> None:
     """Replace the label of a live figure in the HTML that its cell has left."""
     text = node.astext().replace(of, html.escape(to))
-    text = text.replace(words.NEEDS_SCRIPT, _(words.NEEDS_SCRIPT))
+    put_text(node, text.replace(words.NEEDS_SCRIPT, _(words.NEEDS_SCRIPT)))
+
+
+def put_name(node: nodes.raw, of: str, to: str) -> None:
+    """Replace a name in the state of a live figure."""
+    put_text(node, words.replace_in_state(node.astext(), of, to))
+
+
+def put_text(node: nodes.Element, text: str) -> None:
+    """Replace all that a node holds."""
     node.children = []
     node += nodes.Text(text)
     node.rawsource = text

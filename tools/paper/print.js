@@ -19,7 +19,7 @@ const pageNumber = (target) => {
 
 /** Take away what only a screen can use, unfold what is folded, and shorten the first page. */
 function undress(article, words) {
-  const useless = "script, style, .headerlink, button, .visually-hidden";
+  const useless = "script, style, .headerlink, button, .visually-hidden, .vb-screen";
   for (const element of all(useless, article)) element.remove();
   for (const fold of all("details", article)) {
     fold.querySelector("summary")?.remove();
@@ -38,7 +38,7 @@ function still(article, address, words) {
     const picture = make("div", { innerHTML: hidden?.textContent ?? "" }).firstElementChild;
     const href = `${address}${article.dataset.place}#${section?.id ?? ""}`;
     const link = make("a", { href, textContent: words.live });
-    const caption = make("figcaption", {}, `${figure.getAttribute("aria-label")}. `, link);
+    const caption = make("figcaption", {}, figure.getAttribute("aria-label") + words.stop, link);
     figure.replaceWith(make("figure", { className: "still" }, ...[picture, caption].filter(Boolean)));
   }
 }

@@ -1,6 +1,7 @@
 // The same digits, restored from codes of a chosen size: by a plane, and by two networks.
 
-const { Plot, colour, figure, format, rows } = vaebookLive;
+const { Plot, colour, figure, format, rows, word } = vaebookLive;
+const NAMES = { PCA: "PCA", autoencoder: word("autoencoder") };
 
 /** Sum over the pixels of the squared difference of two images of bytes, in units of full ink. */
 export const squaredError = (one, other) =>
@@ -10,9 +11,9 @@ function view(state) {
   const { originals, restored, sizes, size } = state;
   const at = sizes.indexOf(size);
   const shown = rows(originals);
-  const codes = Object.entries(restored).map(([name, packed]) => {
+  const codes = Object.entries(restored).map(([key, packed]) => {
     const images = rows(packed).slice(at * shown.length, (at + 1) * shown.length);
-    return { name, images, error: state.errors[name][at],
+    return { name: NAMES[key], images, error: state.errors[key][at],
       own: images.map((image, i) => squaredError(image, shown[i])) };
   });
   return { shown, codes };
@@ -56,7 +57,7 @@ const errors = {
     ],
     r: { type: "identity" },
   }),
-  legend: LOOKS.map(([stroke, dashes], k) => [["PCA", "autoencoder"][k], stroke, dashes]),
+  legend: LOOKS.map(([stroke, dashes], k) => [Object.values(NAMES)[k], stroke, dashes]),
   label: ({ size }, { codes }) =>
     `Mean error of a test digit against the size of the code. At ${numbers(size)}: ` +
     codes.map(({ name, error }) => `${name} ${format(error, 1)}`).join(", ") + ".",
