@@ -184,6 +184,16 @@ def test_colours_stand_out_from_the_page():
     assert len(set(figures.CYCLE)) == len(figures.DASHES) == len(figures.MARKERS) == 6
 
 
+def test_shades_stand_out_on_light_and_on_dark():
+    for shade in figures.gold_to_blue()(np.linspace(0, 1, 11)):
+        lightness = luminance(mpl.colors.to_hex(shade))
+        assert (luminance("#fcfbf8") + 0.05) / (lightness + 0.05) >= 2.5
+        # a dark page turns lightness over
+        rgb = np.array(shade[:3])
+        turned = luminance(mpl.colors.to_hex(np.clip(rgb + 1 - rgb.max() - rgb.min(), 0, 1)))
+        assert (turned + 0.05) / (luminance("#12161c") + 0.05) >= 4
+
+
 # --- style ----------------------------------------------------------------------------------------
 
 
