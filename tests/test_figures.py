@@ -372,7 +372,13 @@ def test_bars_show_their_numbers():
 
 def test_bars_have_numbers_of_equal_precision():
     figure = figures.bars({"first": 103.44, "second": 0.5, "third": 0.0})
-    assert [text.get_text() for text in figure.axes[0].texts] == ["103.440", "0.500", "0.000"]
+    assert [text.get_text() for text in figure.axes[0].texts] == ["103.44", "0.50", "0.00"]
+
+
+def test_bars_have_no_more_decimals_than_was_given():
+    """Values that were rounded: the smallest, 0.01, asks for four decimals that none has."""
+    figure = figures.bars({"first": 0.21, "second": 0.01, "third": 0.0})
+    assert [t.get_text() for t in figure.axes[0].texts] == ["0.21", "0.01", "0.00"]
 
 
 def test_bars_on_an_axis_that_is_cut_off_are_dots():

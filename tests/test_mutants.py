@@ -1,6 +1,8 @@
 """The list of deliberate errors fits the package, and each is put in as listed."""
 
 import dataclasses
+import subprocess
+import sys
 
 import pytest
 
@@ -8,6 +10,7 @@ from tools import mutants
 
 MUTANTS = mutants.read(mutants.ROOT)
 TESTS = mutants.bound_tests()
+ROOT = mutants.ROOT
 BLOCK = mutants.Mutant("a sum", "a.py", "if x:\n    return mean", "if x:\n    return total", [])
 
 
@@ -53,3 +56,20 @@ def test_failures_are_read_from_the_report(tmp_path):
         '</testcase><testcase classname="tests.equations.test_a" name="test_y"/></testsuite>'
     )
     assert mutants.failures(report) == {"tests.equations.test_a.test_x"}
+
+
+def test_its_options_are_told_and_nothing_is_tried():
+    """`--help` was once taken for the label of a statement."""
+    command = [sys.executable, "-m", "tools.mutants", "--help"]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert said.returncode == 0
+    assert said.stdout.startswith("usage: ")
+
+
+def test_every_command_of_the_project_reads_its_options():
+    """Else `--help` would start its work. `test` hands them to pytest; `environment` has none."""
+    files = (ROOT / "tools").glob("*.py")
+    scripts = {file.stem: text for file in files if '"__main__"' in (text := file.read_text())}
+    assert len(scripts) >= 15
+    silent = {name for name, text in scripts.items() if "parse_args(" not in text}
+    assert silent == {"environment", "test"}

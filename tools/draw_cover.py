@@ -8,6 +8,7 @@ reconstruction, and new digits decoded from the prior. Run it from the top of th
 
 from __future__ import annotations
 
+import argparse
 import base64
 import io
 import math
@@ -128,4 +129,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()  # takes no options, but --help
     main()

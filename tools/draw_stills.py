@@ -8,6 +8,7 @@ Run it from the top of the project when a figure has changed, after `make html`:
 
 from __future__ import annotations
 
+import argparse
 import io
 import json
 from pathlib import Path
@@ -63,4 +64,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()  # takes no options, but --help
     main()

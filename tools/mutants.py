@@ -1,5 +1,7 @@
 """Put deliberate errors into the package, one at a time, and see the bound tests notice.
 
+    python -m tools.mutants [LABEL ...]
+
 ``tests/mutants.toml`` lists the errors: which lines become which, and the statements of the book
 that are false then. Each error is written into a copy of the project, never into the project, and
 the tests bound to its statements are run there: every statement must have one that fails.
@@ -8,6 +10,7 @@ the tests bound to its statements are run there: every statement must have one t
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import os
 import re
@@ -149,4 +152,8 @@ def main(labels: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("labels", nargs="*", metavar="LABEL", help="of a statement; else all")
+    main(parser.parse_args().labels)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any, Literal, ParamSpec, Protocol, TypeVar
 
 import matplotlib as mpl
@@ -447,7 +448,8 @@ def bars(
 ) -> Figure:
     """Draw named values under each other, each with its number.
 
-    All numbers have as many decimals as the smallest one needs for three digits.
+    All numbers have as many decimals as the smallest one needs for three digits, if any of them
+    has so many.
 
     Parameters
     ----------
@@ -468,7 +470,8 @@ def bars(
     Figure
     """
     smallest = min((abs(value) for value in values.values() if value), default=1.0)
-    digits = max(0, 2 - math.floor(math.log10(smallest)))
+    given = max((_decimals(value) for value in values.values()), default=0)
+    digits = min(given, max(0, 2 - math.floor(math.log10(smallest))))
     figure, axes = subplots(height=0.7 + 0.38 * len(values))
     for place, (label, value) in enumerate(values.items()):
         fill = CYCLE[0] if label in highlight else "none"
@@ -488,6 +491,12 @@ def bars(
     axes.grid(axis="y", visible=False)
     axes.set_xlabel(x_label)
     return figure
+
+
+def _decimals(value: float) -> int:
+    """How many decimals a number has, as it is written in full."""
+    exponent = Decimal(repr(float(value))).normalize().as_tuple().exponent
+    return max(0, -exponent) if isinstance(exponent, int) else 0
 
 
 @in_style
