@@ -214,7 +214,9 @@ def test_a_decoder_that_knows_the_pictures_has_the_lowest_price_without_a_code()
     entropy = -(p_data * p_data.log()).sum()
     assert p_data.sum() == pytest.approx(1, abs=1e-12)
     assert (p_data * terms.kl).sum() == pytest.approx(0, abs=1e-12)
-    assert (p_data * (terms.kl - terms.reconstruction)).sum() == pytest.approx(float(entropy), abs=1e-12)
+    assert (p_data * (terms.kl - terms.reconstruction)).sum() == pytest.approx(
+        float(entropy), abs=1e-12
+    )
 
 
 def chain_rule(likelihood: CausalNetwork, images: Tensor, logits: Tensor) -> Tensor:

@@ -125,7 +125,7 @@ NEED_A_MEAN = {"decode", "reconstruct", "interpolate"}  # which a causal likelih
 NEED_A_GAUSSIAN = {"encode", "active_units"}  # as q(z|x), which models of draws have not
 
 
-WITHOUT = {"VAE, causal", "VAE, levels"}
+WITHOUT = {"VAE, causal", "VAE, free bits", "VAE, levels"}
 
 
 def can_answer(name, model, question):
