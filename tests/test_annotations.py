@@ -51,7 +51,11 @@ for gradient in (estimators.reparameterized_gradient, estimators.score_function_
 gaussian_2 = likelihoods.Gaussian(None)
 bernoulli, continuous = likelihoods.Bernoulli(), likelihoods.ContinuousBernoulli()
 plain = [bernoulli, likelihoods.Gaussian(0.5), gaussian_2, continuous]
-causal = [likelihoods.CausalBernoulli(2, 2), likelihoods.CausalLogistic((1, 2, 2))]
+causal = [
+    likelihoods.CausalBernoulli(2, 2),
+    likelihoods.CausalNetwork(2, 2, 1, 3),
+    likelihoods.CausalLogistic((1, 2, 2)),
+]
 for likelihood in [*plain, *causal]:
     params = torch.randn(3, 4, 4 * likelihood.n_per_pixel, generator=g)
     pixels = run("sample", likelihood.sample, params, g)
@@ -113,6 +117,7 @@ run("mean_field_gap", hierarchy.mean_field_gap, eye)
 run("precision_weighted", hierarchy.precision_weighted, z, z, z.expand(3, 4, 2), z.expand(3, 4, 2))
 run("set_output_bias", vae.set_output_bias, models[0], x.mean(0))
 run("iwae_objective", vae.iwae_objective(2), models[0], binary, g)
+run("free_bits_objective", vae.free_bits_objective(0.1), models[0], binary, g)
 run("reparameterize", gaussian.reparameterize, z, z, g)
 history = run(
     "fit", training.fit, models[0], binary, vae.elbo_objective, validation=binary, epochs=2,

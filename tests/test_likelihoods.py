@@ -15,6 +15,7 @@ from vaebook.likelihoods import (
     Bernoulli,
     CausalBernoulli,
     CausalLogistic,
+    CausalNetwork,
     ContinuousBernoulli,
     DiscretizedLogistic,
     Gaussian,
@@ -470,6 +471,84 @@ def test_a_causal_image_has_a_size(arguments, argument):
 def test_causal_pixels_that_do_not_fit_are_refused(x):
     with pytest.raises(ValueError, match=r"^x: wanted .*, got "):
         CausalBernoulli(2, 2).log_prob(x, torch.zeros(2, 4))
+
+
+# --- Bernoulli with a network of neighbours ---------------------------------------------------
+
+
+def causal_network(height, width, reach, n_hidden=3):
+    likelihood = CausalNetwork(height, width, reach, n_hidden).double()
+    with torch.no_grad():
+        for seed, weights in enumerate(likelihood.parameters()):
+            weights.copy_(normals(*weights.shape, seed=seed))
+    return likelihood.requires_grad_(False)
+
+
+@pytest.mark.parametrize(("height", "width", "reach"), [(2, 4, 1), (1, 8, 2), (3, 2, 2), (1, 1, 1)])
+def test_pixels_with_a_network_sum_to_one_and_look_no_further_than_their_reach(
+    height, width, reach
+):
+    likelihood, n = causal_network(height, width, reach), height * width
+    x, params = all_binary(n), normals(n, seed=9)
+    log_probs = likelihood.log_prob(x, params.expand(len(x), -1))
+    assert float(log_probs.logsumexp(0)) == pytest.approx(0, abs=1e-12)
+    for i in range(n):
+        for j in range(n):
+            turned = x.clone()
+            turned[:, j] = 1 - turned[:, j]
+            moved = (likelihood.context(x) - likelihood.context(turned))[:, i].abs().max()
+            rows, columns = abs(i // width - j // width), abs(i % width - j % width)
+            assert (moved > 0) == (j < i and max(rows, columns) <= reach)
+
+
+def test_draws_of_a_network_have_the_stated_probabilities():
+    likelihood, params = causal_network(2, 2, 1), normals(4, seed=2)
+    draws = likelihood.sample(params.expand(50_000, -1), seeded(3))
+    index = (draws @ (2 ** torch.arange(3, -1, -1, dtype=torch.float64))).long()
+    frequency = torch.bincount(index, minlength=16) / len(draws)
+    probability = likelihood.log_prob(all_binary(4), params.expand(16, -1)).exp()
+    error = (probability * (1 - probability) / len(draws)).sqrt()
+    assert ((frequency - probability).abs() < 4.5 * error).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_network_of_neighbours_starts_independent_and_learns(dtype):
+    likelihood = CausalNetwork(2, 3, 2, 4).to(dtype)
+    x, params = all_binary(6).to(dtype), normals(64, 6).to(dtype)
+    log_prob = likelihood.log_prob(x, params)
+    assert log_prob.dtype == dtype
+    torch.testing.assert_close(log_prob, Bernoulli().log_prob(x, params))
+    many = likelihood.log_prob(x, params.expand(4, 64, 6))
+    torch.testing.assert_close(many, log_prob.expand(4, 64))
+    log_prob.sum().backward()
+    assert likelihood.weight.grad.abs().max() > 0
+    assert likelihood.out.grad.abs().max() > 0
+    assert torch.autograd.gradcheck(
+        causal_network(2, 2, 1).log_prob, (all_binary(4), normals(16, 4).requires_grad_())
+    )
+
+
+def test_networks_of_neighbours_are_seeded():
+    first, second = [], []
+    for each in (first, second):
+        torch.manual_seed(0)
+        each.append(CausalNetwork(2, 2, 1).into)
+    assert torch.equal(first[0], second[0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "argument"),
+    [((0, 2), "height"), ((2, 0), "width"), ((2, 2, 0), "reach"), ((2, 2, 1, 0), "n_hidden")],
+)
+def test_an_image_and_its_network_have_sizes(arguments, argument):
+    with pytest.raises(ValueError, match=rf"^{argument}: wanted an integer of at least 1, got 0"):
+        CausalNetwork(*arguments)
+
+
+@pytest.mark.parametrize("x", [torch.zeros(2, 3), torch.zeros(2, 5), torch.zeros(2, 4).int()])
+def test_pixels_that_do_not_fit_a_network_are_refused(x):
+    with pytest.raises(ValueError, match=r"^x: wanted .*, got "):
+        CausalNetwork(2, 2).log_prob(x, torch.zeros(2, 4))
 
 
 # --- levels that look at their neighbours -----------------------------------------------------

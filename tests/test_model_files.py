@@ -17,6 +17,7 @@ from vaebook.hierarchy import hierarchical_vae
 from vaebook.likelihoods import (
     CausalBernoulli,
     CausalLogistic,
+    CausalNetwork,
     ContinuousBernoulli,
     DiscretizedLogistic,
     Gaussian,
@@ -45,6 +46,7 @@ MODELS = {
     "residual": lambda: residual_vae(12, 3, 8, 1, ContinuousBernoulli()),
     "convolutional": lambda: conv_vae(3, 4, DiscretizedLogistic(2, 8), (3, 2, 2)),
     "neighbours": lambda: mlp_vae(12, 3, likelihood=CausalBernoulli(3, 4, 1)),
+    "network of neighbours": lambda: mlp_vae(12, 3, likelihood=CausalNetwork(3, 4, 1, 2)),
     "levels": lambda: mlp_vae(12, 3, likelihood=CausalLogistic((3, 2, 2), 1, 2)),
     "mixture prior": with_mixture,
     "double": lambda: mlp_vae(12, 3).double(),

@@ -27,6 +27,7 @@ from vaebook.vae import (
     Encoder,
     conv_vae,
     elbo_objective,
+    free_bits_objective,
     iwae_objective,
     mlp_vae,
     residual_vae,
@@ -324,6 +325,42 @@ def test_iwae_objective_is_the_bound_and_its_gradient_flows_to_both_networks():
         assert parameter.grad.abs().max() > 0
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_no_free_bits_are_the_elbo_and_its_gradient(dtype):
+    vae, x = build(mlp_vae, 5, 2, hidden=(8,)).to(dtype), all_images.to(dtype)
+    bound, terms = free_bits_objective(0)(vae, x, seeded(1))
+    elbo, _ = elbo_objective(vae, x, seeded(1))
+    assert bound.shape == elbo.shape
+    assert bound.dtype == dtype
+    torch.testing.assert_close(bound.mean(), elbo.mean())
+    torch.testing.assert_close(terms["kl"], vae.elbo_terms(x).kl)
+    slopes = [torch.autograd.grad(each.mean(), list(vae.parameters())) for each in (bound, elbo)]
+    for ours, theirs in zip(*slopes, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_below_the_free_bits_the_code_has_no_price():
+    """Of two units, one beyond the free nats and one below: only the first one's rate pulls."""
+    vae = build(mlp_vae, 5, 2, hidden=())
+    with torch.no_grad():
+        vae.decoder[0].weight.zero_()  # z changes no pixel: what is left is the price
+        vae.encoder.network[0].weight.zero_()
+        vae.encoder.network[0].bias.copy_(torch.tensor([2.0, 0.5, 0.0, 0.0]))  # rates 2 and 0.125
+    bound, _ = free_bits_objective(0.3)(vae, all_images, seeded(1))
+    reconstruction = vae.elbo_terms(all_images).reconstruction
+    torch.testing.assert_close(bound, reconstruction - 2.3)
+    bound.mean().backward()
+    slope = vae.encoder.network[0].bias.grad
+    assert slope.tolist() == [-2.0, 0.0, 0.0, 0.0]
+
+
+def test_one_datum_has_free_bits():
+    vae = build(mlp_vae, 5, 2, hidden=(8,))
+    bound, _ = free_bits_objective(5.0)(vae, all_images[:1], seeded(1))
+    reconstruction = vae.elbo_terms(all_images[:1], seeded(1)).reconstruction
+    torch.testing.assert_close(bound, reconstruction - 10)
+
+
 def test_the_objectives_gradient_is_the_slope_of_the_true_bound():
     """The average reparameterised gradient, against differences of the bound by quadrature."""
     vae = build(mlp_vae, 5, 1, hidden=(4,), seed=3)
@@ -373,6 +410,7 @@ def test_reparameterized_draws_have_the_moments_also_when_not_training(training)
         lambda m, x, g: m.log_prob_estimate(x, 3, g),
         lambda m, x, g: elbo_objective(m, x, g)[0],
         lambda m, x, g: iwae_objective(3)(m, x, g)[0],
+        lambda m, x, g: free_bits_objective(0.1)(m, x, g)[0],
     ],
 )
 @pytest.mark.parametrize("training", [True, False])
@@ -602,6 +640,7 @@ of_x = {
     "active_units": lambda x: model.active_units(x),
     "elbo_objective": lambda x: elbo_objective(model, x),
     "iwae_objective": lambda x: iwae_objective(2)(model, x),
+    "free_bits_objective": lambda x: free_bits_objective(0.1)(model, x),
 }
 bad_x = {
     "one row without a batch": torch.zeros(5),
@@ -664,6 +703,10 @@ def test_a_gaussian_takes_pixels_of_any_size():
         (lambda: model.log_prob_estimate(fine, 0), "k"),
         (lambda: model.log_prob_estimate(fine, 1.5), "k"),
         (lambda: iwae_objective(0), "k"),
+        (lambda: free_bits_objective(-0.1), "free_nats"),
+        (lambda: free_bits_objective(nan), "free_nats"),
+        (lambda: free_bits_objective(math.inf), "free_nats"),
+        (lambda: free_bits_objective(0.1)(VAE(*parts(), MixturePrior(2, 2)), fine), "model"),
         (lambda: model.active_units(fine[:1]), "x"),
         (lambda: set_output_bias(model, torch.zeros(4)), "vae"),
         (lambda: set_output_bias(conv_vae(2, 2), torch.zeros(784)), "vae"),

@@ -349,6 +349,64 @@ class CausalBernoulli(nn.Module):
         return x
 
 
+class CausalNetwork(CausalBernoulli):
+    r"""A :class:`CausalBernoulli` whose pixels have hidden units to look at their neighbours with.
+
+    Equation ``def-causal-network`` of the book. Pixel i has `n_hidden` units of its own, and the
+    logit
+
+    .. math::
+       \ell_i(z) + \sum_{j<i} W_{ij} x_j
+       + \sum_k v_{ik} \operatorname{silu}\Big( b_{ik} + \sum_{j<i} U_{ikj} x_j \Big) .
+
+    So it can learn any conditional of few pixels, which a linear function cannot. It has
+    (n_hidden + 1) D² weights for D pixels, and is meant for small images. With W = 0 and v = 0, as
+    it starts, it is :class:`Bernoulli`.
+
+    Parameters
+    ----------
+    height, width
+        Of the image.
+    reach
+        How many rows and columns away a pixel looks.
+    n_hidden
+        Hidden units a pixel.
+    """
+
+    def __init__(self, height: int = 7, width: int = 7, reach: int = 6, n_hidden: int = 16) -> None:
+        super().__init__(height, width, reach)
+        check_at_least("n_hidden", n_hidden, 1)
+        self.n_hidden = n_hidden
+        n_pixels = height * width
+        self.into = nn.Parameter(torch.randn(n_hidden, n_pixels, n_pixels) / math.sqrt(n_pixels))
+        self.bias = nn.Parameter(torch.zeros(n_hidden, n_pixels))
+        self.out = nn.Parameter(torch.zeros(n_hidden, n_pixels))
+
+    def log_prob(
+        self, x: Float[Tensor, "*#batch D"], params: Float[Tensor, "*batch D"]
+    ) -> Float[Tensor, "*batch"]:
+        """Log-probability of binary `x`, summed over pixels by the chain rule, in nats."""
+        check_rows(len(self.weight), x=x)
+        return Bernoulli().log_prob(x, params + self.context(x))
+
+    def context(self, x: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch D"]:
+        """What the neighbours add to each logit."""
+        linear = F.linear(x, self.weight * self.mask)
+        units = F.linear(x, (self.into * self.mask).flatten(0, 1))
+        bent = F.silu(units.unflatten(-1, self.bias.shape) + self.bias)
+        return (linear + (bent * self.out).sum(-2)).to(x.dtype)
+
+    def sample(
+        self, params: Float[Tensor, "*batch D"], generator: Generator | None = None
+    ) -> Float[Tensor, "*batch D"]:
+        """Pixels of 0 and 1, drawn one after the other."""
+        x = torch.zeros_like(params)
+        for i in range(params.shape[-1]):
+            probability = torch.sigmoid(params[..., i] + self.context(x)[..., i])
+            x[..., i] = torch.bernoulli(probability, generator=generator)
+        return x
+
+
 class CausalLogistic(nn.Module):
     r"""Levels 0 to `n_levels` - 1 of pixels that also look at what was drawn before them.
 

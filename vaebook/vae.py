@@ -490,3 +490,38 @@ def iwae_objective(k: int) -> Objective:
         return bound, {"iwae_bound": bound}
 
     return objective
+
+
+def free_bits_objective(free_nats: float) -> Objective:
+    r"""Make the objective whose code costs nothing below `free_nats` a unit ("free bits" [1]_).
+
+    Equation ``def-free-bits`` of the book: from the reconstruction term of each datum it takes
+    :math:`\sum_j \max(\lambda, \mathrm{KL}_j)`, where :math:`\mathrm{KL}_j` is the divergence of
+    unit j, averaged over the batch. It lies at or below the ELBO, on average over the batch.
+
+    Parameters
+    ----------
+    free_nats
+        :math:`\lambda`, at least 0; with 0 it is the ELBO.
+
+    References
+    ----------
+    .. [1] D. P. Kingma et al. (2016), Improved variational inference with inverse autoregressive
+       flow, NeurIPS.
+    """
+    if not 0 <= free_nats < float("inf"):
+        fail("free_nats", "a number of nats, at least 0", free_nats)
+
+    def objective(
+        model: VAE, x: Tensor, generator: Generator | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        if not isinstance(model.prior, StandardNormal):
+            fail("model", "a standard normal prior, under which units are independent", model.prior)
+        mean, log_var = model.encode(x)
+        z = reparameterize(mean, log_var, generator)
+        reconstruction = model.likelihood.log_prob(x, model._decode(z))
+        kl = kl_to_standard_normal(mean[..., None], log_var[..., None])  # of each unit
+        price = kl.mean(0).clamp_min(free_nats).sum()
+        return reconstruction - price, {"reconstruction": reconstruction, "kl": kl.sum(-1)}
+
+    return objective

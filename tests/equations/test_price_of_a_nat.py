@@ -8,12 +8,17 @@ from fractions import Fraction
 import constriction
 import numpy as np
 import pytest
+import torch
 from scipy import stats
+from torch import Tensor
+from torch.distributions import Bernoulli, Normal, kl_divergence
 
-from tests.common import all_images, seeded
+from tests.common import F64, all_images, seeded, tensor
 from vaebook.coding import PRECISION, BitsBack, Stack, quantise
+from vaebook.estimators import monte_carlo
 from vaebook.gaussian import kl_to_standard_normal
-from vaebook.vae import VAE, mlp_vae
+from vaebook.likelihoods import CausalBernoulli, CausalNetwork
+from vaebook.vae import VAE, free_bits_objective, mlp_vae
 
 TOTAL = 2**PRECISION
 STREAM = constriction.stream
@@ -159,3 +164,118 @@ def test_buckets_cost_at_most_the_divergence_and_tend_to_it() -> None:
         assert max(rates) <= divergence + 0.01
         assert all(np.diff(rates) > -0.01)
         assert rates[-1] == pytest.approx(divergence, abs=0.01)
+
+
+def data_law(n_pixels: int, seed: int) -> Tensor:
+    """Return some distribution over all images, in the order of `all_images`."""
+    weights = np.random.default_rng(seed).dirichlet(np.full(2**n_pixels, 0.5))
+    return tensor(weights.tolist())
+
+
+@pytest.mark.equation("eq-price-in-three", tolerance="4.5 standard errors")
+@pytest.mark.parametrize("seed", range(3))
+def test_the_price_is_entropy_misfit_and_inference_gap(seed: int) -> None:
+    """Entropies and divergences on a grid of codes, for all images of four pixels."""
+    vae, images, p_data = tiny_vae(seed, 0.8).double(), all_images(4), data_law(4, seed)
+    vae.likelihood = CausalBernoulli(2, 2, 1).double()
+    torch.nn.init.normal_(vae.likelihood.weight, generator=seeded(seed))
+    z = torch.linspace(-40, 40, 8001, dtype=F64)[:, None]
+    cell = 80 / 8000
+    with torch.no_grad():
+        prior = Normal(0.0, 1.0).log_prob(z[:, 0])
+        joint = vae.likelihood.log_prob(images, vae.decoder(z)[:, None]) + prior[:, None]
+        log_p = joint.logsumexp(0) + math.log(cell)
+        mean, log_var = (each[:, 0] for each in vae.encode(images))
+        q = Normal(mean, torch.exp(0.5 * log_var)).log_prob(z)
+        gap = (q.exp() * (q - (joint - log_p))).sum(0) * cell
+        reconstruction, kl = vae.elbo_terms(images.repeat(20_000, 1), seeded(seed))
+    entropy, misfit = -(p_data * p_data.log()).sum(), (p_data * (p_data.log() - log_p)).sum()
+    prices = (kl - reconstruction).view(20_000, 16) @ p_data  # one draw of z for each image
+    price, error = monte_carlo(prices)
+    assert abs(price - (entropy + misfit + (p_data * gap).sum())) < 4.5 * error
+    assert error < 0.02 * (misfit + (p_data * gap).sum())
+
+
+@pytest.mark.equation("eq-empty-code", tolerance="1e-12")
+def test_a_decoder_that_knows_the_pictures_has_the_lowest_price_without_a_code() -> None:
+    """Entropy by enumeration, of pictures whose probabilities a loop over pixels gives."""
+    vae, images = (
+        mlp_vae(4, 2, hidden=(), likelihood=CausalNetwork(2, 2, 1, 2)).double(),
+        all_images(4),
+    )
+    with torch.no_grad():
+        for each in vae.parameters():
+            each.zero_()  # q(z|x) is the prior, and z changes no pixel
+        for i, each in enumerate(vae.likelihood.parameters()):
+            each.normal_(generator=seeded(i))
+    p_data = chain_rule(vae.likelihood, images, torch.zeros(4, dtype=F64)).exp()
+    with torch.no_grad():
+        terms = vae.elbo_terms(images, seeded())
+    entropy = -(p_data * p_data.log()).sum()
+    assert p_data.sum() == pytest.approx(1, abs=1e-12)
+    assert (p_data * terms.kl).sum() == pytest.approx(0, abs=1e-12)
+    assert (p_data * (terms.kl - terms.reconstruction)).sum() == pytest.approx(
+        float(entropy), abs=1e-12
+    )
+
+
+def chain_rule(likelihood: CausalNetwork, images: Tensor, logits: Tensor) -> Tensor:
+    """Log-probability of each image, with a loop over pixels, their units and their neighbours."""
+    w, u, b, v = (
+        each.detach().tolist()
+        for each in (likelihood.weight, likelihood.into, likelihood.bias, likelihood.out)
+    )
+    width, reach = likelihood.width, likelihood.reach
+    totals = []
+    for row in images.tolist():
+        total = 0.0
+        for i, value in enumerate(row):
+            near = [
+                j
+                for j in range(i)
+                if i // width - j // width <= reach and abs(i % width - j % width) <= reach
+            ]
+            logit = logits[i].item() + sum(w[i][j] * row[j] for j in near)
+            for k in range(likelihood.n_hidden):
+                a = b[k][i] + sum(u[k][i][j] * row[j] for j in near)
+                logit += v[k][i] * a / (1 + math.exp(-a))
+            p = 1 / (1 + math.exp(-logit))
+            total += math.log(p if value else 1 - p)
+        totals.append(total)
+    return tensor(totals)
+
+
+@pytest.mark.equation("def-causal-network", tolerance="1e-12")
+@pytest.mark.parametrize("reach", [1, 2, 3])
+def test_each_pixel_asks_its_neighbours_through_units_of_its_own(reach: int) -> None:
+    """Loops over pixels, units and neighbours, and that all images together have probability 1."""
+    likelihood, images = CausalNetwork(3, 3, reach, 2).double(), all_images(9)
+    with torch.no_grad():
+        for i, each in enumerate(likelihood.parameters()):
+            each.normal_(generator=seeded(i))
+        logits = torch.randn(9, generator=seeded(7), dtype=F64)
+        found = likelihood.log_prob(images, logits)
+    torch.testing.assert_close(found, chain_rule(likelihood, images, logits), rtol=0, atol=1e-12)
+    assert found.exp().sum() == pytest.approx(1, abs=1e-12)
+
+
+@pytest.mark.equation("def-free-bits", tolerance="1e-12 nats")
+@pytest.mark.equation("eq-free-bits-bound", tolerance="1e-12 nats")
+@pytest.mark.parametrize("free_nats", [0.0, 0.2, 1.0, 5.0])
+def test_free_bits_are_a_price_that_begins_later(free_nats: float) -> None:
+    """The densities and divergences of PyTorch, at the same draws."""
+    vae = mlp_vae(6, 3, hidden=(5,)).double()
+    for weights in vae.parameters():
+        weights.data.normal_(generator=seeded(2))
+    x = all_images(6)[::5]
+    with torch.no_grad():
+        mean, log_var = vae.encode(x)
+        std = torch.exp(0.5 * log_var)
+        z = mean + std * torch.randn(mean.shape, generator=seeded(7), dtype=F64)
+        log_p = Bernoulli(logits=vae.decoder(z)).log_prob(x).sum(1).mean()
+        rates = kl_divergence(Normal(mean, std), Normal(0.0, 1.0)).mean(0)
+        price = sum(max(free_nats, rate) for rate in rates.tolist())
+        found = free_bits_objective(free_nats)(vae, x, seeded(7))[0].mean()
+        elbo = vae.elbo(x, seeded(7)).mean()
+    assert float(found) == pytest.approx(float(log_p) - price, abs=1e-12)
+    assert elbo - 3 * free_nats - 1e-12 <= found <= elbo + 1e-12

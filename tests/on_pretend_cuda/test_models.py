@@ -26,10 +26,23 @@ from vaebook.flows import flow_vae
 from vaebook.gan import fit_gan, mlp_gan
 from vaebook.hierarchy import DrawnVAE, hierarchical_vae
 from vaebook.latent_diffusion import LatentDiffusion, latent_objective
-from vaebook.likelihoods import CausalBernoulli, CausalLogistic, ContinuousBernoulli, Gaussian
+from vaebook.likelihoods import (
+    CausalBernoulli,
+    CausalLogistic,
+    CausalNetwork,
+    ContinuousBernoulli,
+    Gaussian,
+)
 from vaebook.priors import MixturePrior
 from vaebook.training import fit
-from vaebook.vae import conv_vae, elbo_objective, iwae_objective, mlp_vae, residual_vae
+from vaebook.vae import (
+    conv_vae,
+    elbo_objective,
+    free_bits_objective,
+    iwae_objective,
+    mlp_vae,
+    residual_vae,
+)
 from vaebook.vector_quantization import mlp_vqvae, vq_objective
 
 X = torch.bernoulli(torch.full((12, 9), 0.4), generator=torch.Generator().manual_seed(0))
@@ -62,6 +75,11 @@ MODELS = {
     "VAE, Gaussian": (lambda: mlp_vae(9, 2, (8,), Gaussian(None)), X, elbo_objective),
     "VAE, grey": (lambda: mlp_vae(9, 2, (8,), ContinuousBernoulli()), X, elbo_objective),
     "VAE, causal": (lambda: vae_with("likelihood", CausalBernoulli(3, 3, 1)), X, elbo_objective),
+    "VAE, free bits": (
+        lambda: vae_with("likelihood", CausalNetwork(3, 3, 2, 2)),
+        X,
+        free_bits_objective(0.1),
+    ),
     "VAE, levels": (lambda: mlp_vae(9, 2, likelihood=CausalLogistic((1, 3, 3))), X, elbo_objective),
     "VAE, mixture": (lambda: vae_with("prior", MixturePrior(2, 3)), X, elbo_objective),
     "VAE, conditional": (lambda: conditional_mlp_vae(3, 6, 2, (8,)), X, conditional_objective),
@@ -107,7 +125,7 @@ NEED_A_MEAN = {"decode", "reconstruct", "interpolate"}  # which a causal likelih
 NEED_A_GAUSSIAN = {"encode", "active_units"}  # as q(z|x), which models of draws have not
 
 
-WITHOUT = {"VAE, causal", "VAE, levels"}
+WITHOUT = {"VAE, causal", "VAE, free bits", "VAE, levels"}
 
 
 def can_answer(name, model, question):
