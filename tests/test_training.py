@@ -591,7 +591,7 @@ def test_a_rate_that_ends_in_nonsense_is_told(unit, changes, recwarn):
     assert math.isfinite(history.train["bound"][-1])
     (warning,) = recwarn.list
     said = str(warning.message)
-    assert said.startswith("training has made the model worse: 5 of 5 data have a lower bound")
+    assert said.startswith("training has lowered the objective of 5 of 5 data, on average from ")
     assert "Lower lr, which is 1000," in said
     assert warning.filename == __file__
 

@@ -288,10 +288,9 @@ def warn_if_worse(before: Tensor, after: Tensor, lr: float) -> None:
     n_worse = int((after < before).sum())
     if n_worse > 0.9 * len(before):
         warnings.warn(
-            f"training has made the model worse: {n_worse} of {len(before)} data have a lower "
-            f"bound than before it, on average {float(after.mean()):.5g} after "
-            f"{float(before.mean()):.5g} nats. Lower lr, which is {lr:g}, or look for extreme "
-            "values in the data",
+            f"training has lowered the objective of {n_worse} of {len(before)} data, on average "
+            f"from {float(before.mean()):.5g} to {float(after.mean()):.5g} nats. Lower lr, which is "
+            f"{lr:g}, or look for extreme values in the data",
             stacklevel=3,
         )
 
