@@ -289,8 +289,8 @@ def warn_if_worse(before: Tensor, after: Tensor, lr: float) -> None:
     if n_worse > 0.9 * len(before):
         warnings.warn(
             f"training has lowered the objective of {n_worse} of {len(before)} data, on average "
-            f"from {float(before.mean()):.5g} to {float(after.mean()):.5g} nats. Lower lr, which is "
-            f"{lr:g}, or look for extreme values in the data",
+            f"from {float(before.mean()):.5g} to {float(after.mean()):.5g} nats. Lower lr, which "
+            f"is {lr:g}, or look for extreme values in the data",
             stacklevel=3,
         )
 
