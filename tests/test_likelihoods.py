@@ -459,18 +459,26 @@ def test_causal_pixels_have_no_mean_in_closed_form():
         CausalBernoulli(2, 2).mean(torch.zeros(4))
 
 
+SIZES = [((0, 2), "height"), ((2, 0), "width"), ((2, 2, 0), "reach")]
+
+
 @pytest.mark.parametrize(
-    ("arguments", "argument"), [((0, 2), "height"), ((2, 0), "width"), ((2, 2, 0), "reach")]
+    ("kind", "arguments", "argument"),
+    [
+        *((kind, *sizes) for kind in (CausalBernoulli, CausalNetwork) for sizes in SIZES),
+        (CausalNetwork, (2, 2, 1, 0), "n_hidden"),
+    ],
 )
-def test_a_causal_image_has_a_size(arguments, argument):
+def test_a_causal_image_has_a_size(kind, arguments, argument):
     with pytest.raises(ValueError, match=rf"^{argument}: wanted an integer of at least 1, got 0"):
-        CausalBernoulli(*arguments)
+        kind(*arguments)
 
 
+@pytest.mark.parametrize("kind", [CausalBernoulli, CausalNetwork])
 @pytest.mark.parametrize("x", [torch.zeros(2, 3), torch.zeros(2, 5), torch.zeros(2, 4).int()])
-def test_causal_pixels_that_do_not_fit_are_refused(x):
+def test_causal_pixels_that_do_not_fit_are_refused(kind, x):
     with pytest.raises(ValueError, match=r"^x: wanted .*, got "):
-        CausalBernoulli(2, 2).log_prob(x, torch.zeros(2, 4))
+        kind(2, 2).log_prob(x, torch.zeros(2, 4))
 
 
 # --- Bernoulli with a network of neighbours ---------------------------------------------------
@@ -534,21 +542,6 @@ def test_networks_of_neighbours_are_seeded():
         torch.manual_seed(0)
         each.append(CausalNetwork(2, 2, 1).into)
     assert torch.equal(first[0], second[0])
-
-
-@pytest.mark.parametrize(
-    ("arguments", "argument"),
-    [((0, 2), "height"), ((2, 0), "width"), ((2, 2, 0), "reach"), ((2, 2, 1, 0), "n_hidden")],
-)
-def test_an_image_and_its_network_have_sizes(arguments, argument):
-    with pytest.raises(ValueError, match=rf"^{argument}: wanted an integer of at least 1, got 0"):
-        CausalNetwork(*arguments)
-
-
-@pytest.mark.parametrize("x", [torch.zeros(2, 3), torch.zeros(2, 5), torch.zeros(2, 4).int()])
-def test_pixels_that_do_not_fit_a_network_are_refused(x):
-    with pytest.raises(ValueError, match=r"^x: wanted .*, got "):
-        CausalNetwork(2, 2).log_prob(x, torch.zeros(2, 4))
 
 
 # --- levels that look at their neighbours -----------------------------------------------------

@@ -12,8 +12,6 @@ import argparse
 import datetime as dt
 import html
 import re
-import sys
-import time
 import uuid
 import zipfile
 from dataclasses import dataclass
@@ -21,10 +19,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 from tools import pdf
-from tools.browser import start_browser
 
 STYLE = pdf.PAPER / "epub.css"
 PICTURE = re.compile(r'(?<=<img )([^>]*?)src="(file:[^"]+)"')
@@ -190,24 +187,6 @@ def title_page(edition: pdf.Edition) -> str:
     )
 
 
-def main() -> None:
-    """Make each edition, and say where it is."""
-    built = pdf.editions()
-    if not built:
-        sys.exit("There is no book to take: run `make html` first.")
-    with sync_playwright() as playwright:
-        browser = start_browser(playwright)
-        for edition in built:
-            start = time.perf_counter()
-            page = pdf.open_page(browser)
-            file = edition.file.with_suffix(".epub")
-            write(page, edition, pdf.contents(edition), file)
-            page.close()
-            megabytes, seconds = file.stat().st_size / 1e6, time.perf_counter() - start
-            print(f"{file.as_uri()}  {megabytes:.1f} MB, {seconds:.0f} s", flush=True)
-        browser.close()
-
-
 if __name__ == "__main__":
     argparse.ArgumentParser(description=__doc__).parse_args()  # takes no options, but --help
-    main()
+    pdf.make_each(".epub", write)

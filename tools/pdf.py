@@ -15,6 +15,7 @@ import json
 import re
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -298,24 +299,24 @@ def write(page: Page, edition: Edition, parts: list[Part], file: Path) -> dict[s
     return found
 
 
-def main() -> None:
-    """Print each edition, and say where it is."""
+def make_each(suffix: str, make: Callable[[Page, Edition, list[Part], Path], object]) -> None:
+    """Make a file of each edition in a browser's page, and say where it is."""
     built = editions()
     if not built:
-        sys.exit("There is no book to print: run `make html` first.")
+        sys.exit("There is no book to take: run `make html` first.")
     with sync_playwright() as playwright:
         browser = start_browser(playwright)
         for edition in built:
             start = time.perf_counter()
             page = open_page(browser)
-            write(page, edition, contents(edition), edition.file)
+            file = edition.file.with_suffix(suffix)
+            make(page, edition, contents(edition), file)
             page.close()
-            megabytes = edition.file.stat().st_size / 1e6
-            seconds = time.perf_counter() - start
-            print(f"{edition.file.as_uri()}  {megabytes:.1f} MB, {seconds:.0f} s", flush=True)
+            megabytes, seconds = file.stat().st_size / 1e6, time.perf_counter() - start
+            print(f"{file.as_uri()}  {megabytes:.1f} MB, {seconds:.0f} s", flush=True)
         browser.close()
 
 
 if __name__ == "__main__":
     argparse.ArgumentParser(description=__doc__).parse_args()  # takes no options, but --help
-    main()
+    make_each(".pdf", write)

@@ -20,6 +20,7 @@ from vaebook.figures import (
     WIDTH,
     Images,
     as_images,
+    gold_to_blue,
     in_style,
     mosaic,
     subplots,
@@ -149,7 +150,7 @@ def cloud_and_codes(cloud: Tensor, codes: Mapping[str, Tensor], shade: ArrayLike
     for name, points, width in (("cloud", cloud, 3), *((k, v, 2) for k, v in codes.items())):
         if points.shape != (n_points, width):
             fail(name, f"shape ({n_points}, {width})", tuple(points.shape))
-    colours = LinearSegmentedColormap.from_list("gold-blue", [PALETTE["gold"], PALETTE["blue"]])
+    colours = gold_to_blue()
     look: dict[str, Any] = {"c": np.asarray(shade), "s": 3, "linewidths": 0, "rasterized": True}
     figure = Figure(figsize=(WIDTH, 2.2))
     space = figure.add_subplot(1, 1 + len(codes), 1, projection="3d")

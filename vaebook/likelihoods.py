@@ -330,8 +330,11 @@ class CausalBernoulli(nn.Module):
     ) -> Float[Tensor, "*batch"]:
         """Log-probability of binary `x`, summed over pixels by the chain rule, in nats."""
         check_rows(len(self.weight), x=x)
-        context = F.linear(x, self.weight * self.mask).to(x.dtype)
-        return Bernoulli().log_prob(x, params + context)
+        return Bernoulli().log_prob(x, params + self.context(x).to(x.dtype))
+
+    def context(self, x: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch D"]:
+        """What the neighbours add to each logit."""
+        return F.linear(x, self.weight * self.mask)
 
     def mean(self, params: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch D"]:
         """Not available: the pixels depend on one another; average samples in its place."""
@@ -382,19 +385,11 @@ class CausalNetwork(CausalBernoulli):
         self.bias = nn.Parameter(torch.zeros(n_hidden, n_pixels))
         self.out = nn.Parameter(torch.zeros(n_hidden, n_pixels))
 
-    def log_prob(
-        self, x: Float[Tensor, "*#batch D"], params: Float[Tensor, "*batch D"]
-    ) -> Float[Tensor, "*batch"]:
-        """Log-probability of binary `x`, summed over pixels by the chain rule, in nats."""
-        check_rows(len(self.weight), x=x)
-        return Bernoulli().log_prob(x, params + self.context(x))
-
     def context(self, x: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch D"]:
         """What the neighbours add to each logit."""
-        linear = F.linear(x, self.weight * self.mask)
         units = F.linear(x, (self.into * self.mask).flatten(0, 1))
         bent = F.silu(units.unflatten(-1, self.bias.shape) + self.bias)
-        return (linear + (bent * self.out).sum(-2)).to(x.dtype)
+        return super().context(x) + (bent * self.out).sum(-2)
 
     def sample(
         self, params: Float[Tensor, "*batch D"], generator: Generator | None = None
