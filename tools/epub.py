@@ -26,6 +26,7 @@ from tools import pdf
 STYLE = pdf.PAPER / "epub.css"
 PICTURE = re.compile(r'(?<=<img )([^>]*?)src="(file:[^"]+)"')
 DECLARATION = re.compile(rb"<!DOCTYPE[^>]*>")  # which lets readers ask another host
+IMAGE_ID = re.compile(rb'(?<=<image )([^>]*?)id="[^"]*" ?')  # the same for equal pictures
 EMPTY_PATH = re.compile(rb"<path((?:(?! d=)[^>])*)/>")  # of a space
 TYPES = {
     ".xhtml": "application/xhtml+xml",
@@ -173,6 +174,7 @@ def read(file: Path) -> bytes:
     content = file.read_bytes()
     if file.suffix == ".svg":
         content = DECLARATION.sub(b"", content, count=1)
+        content = IMAGE_ID.sub(rb"\1", content)
         content = EMPTY_PATH.sub(rb"<path\1 d=''/>", content)
     return content
 

@@ -73,6 +73,14 @@ def test_pictures_and_places_that_are_named_are_there(files, pages):
     assert inside <= places | set(files)
 
 
+def test_no_drawing_of_the_whole_book_has_an_id_twice(built_book):
+    """Matplotlib names equal pictures of one drawing alike."""
+    drawings = [epub.read(file) for file in (built_book / "_images").glob("*.svg")]
+    ids = [re.findall(rb' id="([^"]*)"', drawing) for drawing in drawings]
+    assert len(drawings) > 100
+    assert [each for each in ids if len(each) > len(set(each))] == []
+
+
 def test_each_formula_is_mathml_with_its_source(made, pages):
     edition, _ = made
     chapter = "book/latent_variables-vae_variants.xhtml"
