@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from vaebook import cli
+from vaebook import cli, own_data
 from vaebook.model_files import load_model
 from vaebook.own_data import from_array
 
@@ -342,3 +342,16 @@ def test_training_ends_when_validation_no_longer_improves(data, tmp_path):
         bounds = [float(row["validation_bound"]) for row in csv.DictReader(file)]
     assert len(bounds) < 31
     assert max(range(len(bounds)), key=bounds.__getitem__) == len(bounds) - 3
+
+
+@pytest.mark.parametrize("array", [COLOUR, GREY > 100, REAL], ids=["colour", "binary", "real"])
+def test_a_file_larger_than_memory_trains_as_one_that_fits(data, tmp_path, monkeypatch, array):
+    path = data(array)
+    assert run("train", path, "--out", tmp_path / "whole", *QUICK) == 0
+    monkeypatch.setattr(own_data, "BYTES_IN_MEMORY", 0)
+    monkeypatch.setattr(own_data, "ROWS_AT_ONCE", 5)
+    assert run("train", path, "--out", tmp_path / "mapped", *QUICK) == 0
+    assert run("evaluate", tmp_path / "mapped", path, "--k", 2) == 0
+    one, other = (load_model(tmp_path / name / "model.safetensors") for name in ("whole", "mapped"))
+    for name, weights in one.state_dict().items():
+        torch.testing.assert_close(other.state_dict()[name], weights, rtol=1e-4, atol=1e-6)

@@ -11,7 +11,17 @@ from PIL import Image
 from tests.common import seeded
 from vaebook import own_data
 from vaebook.likelihoods import Bernoulli, DiscretizedLogistic, Gaussian
-from vaebook.own_data import OwnData, Preparation, from_array, prepare, read, sheet, split
+from vaebook.own_data import (
+    MappedRows,
+    OwnData,
+    Preparation,
+    from_array,
+    prepare,
+    read,
+    sheet,
+    split,
+)
+from vaebook.rows import as_rows
 
 RANDOM = np.random.default_rng(0)
 GREY = RANDOM.integers(0, 256, (24, 5, 7), dtype=np.uint8)
@@ -188,7 +198,81 @@ def test_a_missing_path_is_named(tmp_path):
         read(tmp_path / "missing")
 
 
+# --- larger than memory -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def little_memory(monkeypatch):
+    """Leave every array in its file, and read it three examples at a time."""
+    monkeypatch.setattr(own_data, "BYTES_IN_MEMORY", 0)
+    monkeypatch.setattr(own_data, "BYTES_AT_ONCE", 100)
+    monkeypatch.setattr(own_data, "ROWS_AT_ONCE", 3)
+
+
+ARRAYS = {
+    "grey": GREY,
+    "colour, channels last": COLOUR,
+    "colour, channels first": COLOUR.transpose(0, 3, 1, 2),
+    "binary": (GREY > 100).astype(np.uint8) * 255,
+    "truth values": GREY[:, 0] > 100,
+    "real": 1e6 + RANDOM.normal(size=(24, 3)),
+    "real, other byte order": RANDOM.normal(size=(24, 3)).astype(">f4"),
+}
+
+
+@pytest.mark.parametrize("array", ARRAYS.values(), ids=ARRAYS)
+def test_rows_that_stay_in_their_file_are_those_that_are_read(tmp_path, little_memory, array):
+    np.save(tmp_path / "data.npy", array)
+    mapped, whole = read(tmp_path / "data.npy"), from_array(array)
+    assert isinstance(mapped.rows, MappedRows)
+    assert (mapped.shape, mapped.kind, str(mapped)) == (whole.shape, whole.kind, str(whole))
+    assert torch.equal(mapped.rows[:], whole.rows)
+    assert mapped.rows[:].dtype == whole.rows.dtype
+    parts, expected = split(mapped.rows), split(whole.rows)
+    assert isinstance(parts[0], MappedRows)
+    assert all(torch.equal(own[:], same) for own, same in zip(parts, expected, strict=True))
+    preparation, same = prepare(mapped, parts[0]), prepare(whole, expected[0])
+    prepared = preparation.beforehand(parts[0])
+    assert torch.equal(prepared[:], same(expected[0]))
+    (batch,) = as_rows(prepared, torch.device("cpu")).batches([torch.tensor([4, 2])])
+    assert torch.equal(batch, same(expected[0])[[4, 2]])
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.array([[1.0]] * 15 + [[math.nan]]), "wanted finite numbers, got .* in row 15"),
+        (np.array([[0]] * 15 + [[-1]] + [[2]] * 15), "wanted whole numbers from 0 to 255"),
+    ],
+)
+def test_a_fault_deep_in_a_file_is_found(tmp_path, little_memory, array, message):
+    np.save(tmp_path / "data.npy", array)
+    with pytest.raises(ValueError, match=f"data.npy: {message}"):
+        read(tmp_path / "data.npy")
+
+
+def test_only_the_rows_that_are_asked_for_are_read(tmp_path, little_memory):
+    np.save(tmp_path / "data.npy", GREY)
+    read_rows = []
+    rows = read(tmp_path / "data.npy").rows
+    seen = rows.then(lambda batch: read_rows.append(len(batch)) or batch).part(torch.arange(9))
+    read_rows.clear()
+    assert len(seen) == 9
+    assert read_rows == []
+    assert torch.equal(seen[2], rows[2])
+    assert [len(batch) for batch in seen.__getitems__([0, 1])] == [35, 35]
+    assert read_rows == [1, 2]
+
+
 # --- splitting and preparing ------------------------------------------------------------------
+
+
+def test_the_mean_and_variance_are_those_of_all_rows():
+    """Against NumPy, at a mean that is large beside its deviation."""
+    x = 1e6 + torch.randn(2500, 3, generator=seeded(3), dtype=torch.float64)
+    mean, std = prepare(OwnData(x, (3,), "real"), x).scaling.numpy()
+    np.testing.assert_allclose(mean, x.numpy().mean(0), rtol=1e-14)
+    np.testing.assert_allclose(std, x.numpy().std(0, ddof=1), rtol=1e-12)
 
 
 @pytest.mark.parametrize(

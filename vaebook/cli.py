@@ -173,7 +173,7 @@ def train(options: argparse.Namespace) -> None:
 
     # what a transform does, it does in every step; real numbers need it once
     once = preparation.scaling is not None
-    data, validation = (preparation(rows) if once else rows for rows in parts[:2])
+    data, validation = (preparation.beforehand(rows) if once else rows for rows in parts[:2])
     fit(
         model,
         data,
@@ -219,11 +219,11 @@ def _conv(shape: tuple[int, ...], n_latents: int, likelihood: Likelihood) -> VAE
 MODELS = {"mlp": _mlp, "residual": _residual, "conv": _conv}
 
 
-def _start_output(model: VAE, preparation: own_data.Preparation, rows: Tensor) -> None:
+def _start_output(model: VAE, preparation: own_data.Preparation, rows: own_data.AnyRows) -> None:
     """Start a dense decoder of binary pixels at their means, which saves the first epochs."""
     is_dense = isinstance([*model.decoder.children()][-1], torch.nn.Linear)
     if preparation.likelihood == "bernoulli" and is_dense:
-        means = rows.double().mean(0) / (255 if preparation.kind == "8-bit" else 1)
+        means = own_data.mean_of(rows) / (255 if preparation.kind == "8-bit" else 1)
         set_output_bias(model, means.float())
 
 
@@ -317,7 +317,7 @@ def evaluate(options: argparse.Namespace) -> None:
     team, _ = join(pick_device(options.device))
     if team.leads:
         print(f"data: {examples}")
-    _measure(model, preparation, examples.rows, options, team)
+    _measure(model, preparation, examples.rows[:], options, team)
 
 
 def sample(options: argparse.Namespace) -> None:

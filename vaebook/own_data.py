@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,10 +25,12 @@ import numpy as np
 import torch
 from jaxtyping import Float, Shaped
 from torch import Generator, Tensor
+from torch.utils.data import Dataset
 
 from vaebook._checks import check_at_least, check_in, fail
 from vaebook.data import dynamic_binarization, fixed_binarization, read_idx
 from vaebook.likelihoods import Bernoulli, DiscretizedLogistic, Gaussian, Likelihood
+from vaebook.rows import as_rows
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -35,6 +38,9 @@ if TYPE_CHECKING:
 PICTURES = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"))
 GREY_MODES, COLOUR_MODES = frozenset(("1", "L")), frozenset(("RGB", "P", "CMYK", "YCbCr"))
 LEAST_EXAMPLES = 20  # fewer leave no test set whose error can be told
+BYTES_IN_MEMORY = 2**32  # a larger .npy file is read piece by piece
+BYTES_AT_ONCE, ROWS_AT_ONCE = 2**24, 1000
+CPU = torch.device("cpu")
 
 # The likelihoods of each kind of numbers, the usual one first.
 LIKELIHOODS = {
@@ -44,6 +50,55 @@ LIKELIHOODS = {
 }
 
 
+class MappedRows(Dataset[Tensor]):
+    """Rows of a file that is larger than memory, read when they are asked for.
+
+    :func:`vaebook.training.fit` trains on them as on any `Dataset`.
+
+    Parameters
+    ----------
+    array
+        The file's array, shape (n, ...).
+    convert
+        Makes rows, shape (batch, n_dimensions), of a piece of the array.
+    positions
+        Of those examples of the array that are meant; all if None.
+    """
+
+    def __init__(
+        self,
+        array: np.ndarray,
+        convert: Callable[[np.ndarray], Tensor],
+        positions: Tensor | None = None,
+    ) -> None:
+        self.array, self.convert = array, convert
+        self.positions = torch.arange(len(array)) if positions is None else positions
+        self.shape = torch.Size((len(self.positions), convert(array[:1]).shape[1]))
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def __getitem__(self, chosen: int | slice | Tensor) -> Tensor:
+        if isinstance(chosen, int):
+            return self[torch.tensor([chosen])][0]
+        return self.convert(self.array[self.positions[chosen].numpy()])
+
+    def __getitems__(self, chosen: list[int]) -> list[Tensor]:
+        """Read the rows of a batch together: a `DataLoader` asks for this."""
+        return list(self[torch.tensor(chosen)])
+
+    def part(self, positions: Tensor) -> MappedRows:
+        """Return some of the rows, unread."""
+        return MappedRows(self.array, self.convert, self.positions[positions])
+
+    def then(self, function: Callable[[Tensor], Tensor]) -> MappedRows:
+        """Return what a function makes of the rows when they are read."""
+        return MappedRows(self.array, lambda array: function(self.convert(array)), self.positions)
+
+
+AnyRows = Shaped[Tensor, "n dimensions"] | MappedRows
+
+
 @dataclass(frozen=True)
 class OwnData:
     """Data as rows, and what a row was.
@@ -51,14 +106,15 @@ class OwnData:
     Attributes
     ----------
     rows
-        Shape (n, n_dimensions): uint8 if binary or of 8 bits, float32 or float64 if real.
+        Shape (n, n_dimensions): uint8 if binary or of 8 bits, float32 or float64 if real. A tensor;
+        of a file larger than 4 GiB, :class:`MappedRows`.
     shape
         Of one example: (channels, height, width), or (n_dimensions,) if it is no image.
     kind
         ``"binary"``, ``"8-bit"`` or ``"real"``.
     """
 
-    rows: Shaped[Tensor, "n dimensions"]
+    rows: AnyRows
     shape: tuple[int, ...]
     kind: str
 
@@ -135,23 +191,44 @@ def from_array(array: np.ndarray, argument: str = "array") -> OwnData:
     if array.ndim == 4:
         array = _channels_first(array, argument)
     shape = (1, *array.shape[1:]) if array.ndim == 3 else array.shape[1:]
-    array = array.reshape(len(array), -1)
-    low, high = array.min(), array.max()
+    kind = _kind_of(array, argument)
+
+    def convert(piece: np.ndarray) -> Tensor:
+        piece = piece.reshape(len(piece), -1)
+        if kind == "binary":
+            piece = piece > 0
+        dtype = np.promote_types(piece.dtype, np.float32) if kind == "real" else np.uint8
+        return torch.from_numpy(np.array(piece, dtype, order="C"))
+
+    is_large = isinstance(array, np.memmap) and array.nbytes > BYTES_IN_MEMORY
+    return OwnData(MappedRows(array, convert) if is_large else convert(array), shape, kind)
+
+
+def _kind_of(array: np.ndarray, argument: str) -> str:
+    low, high = np.transpose([(piece.min(), piece.max()) for _, piece in _pieces(array)])
+    low, high = low.min(), high.max()
     if array.dtype.kind == "f":
         if not np.isfinite([low, high]).all():
-            row = int(np.flatnonzero(~np.isfinite(array).all(1))[0])
+            row = next(
+                start + int(np.flatnonzero(rows)[0])
+                for start, piece in _pieces(array)
+                if (rows := ~np.isfinite(piece.reshape(len(piece), -1)).all(1)).any()
+            )
             fail(argument, "finite numbers", f"NaN or infinity in row {row}")
     elif low < 0 or high > 255:
         got = f"{array.dtype} from {low} to {high}"
         fail(argument, "whole numbers from 0 to 255, or floats", got)
     top = 255 if array.dtype.kind in "ui" and high > 1 else 1
-    if ((array == 0) | (array == top)).all():
-        kind, numbers = "binary", (array > 0).astype(np.uint8)
-    elif array.dtype.kind == "f":
-        kind, numbers = "real", array.astype(np.promote_types(array.dtype, np.float32))
-    else:
-        kind, numbers = "8-bit", array.astype(np.uint8)
-    return OwnData(torch.from_numpy(np.ascontiguousarray(numbers)), shape, kind)
+    if all(((piece == 0) | (piece == top)).all() for _, piece in _pieces(array)):
+        return "binary"
+    return "real" if array.dtype.kind == "f" else "8-bit"
+
+
+def _pieces(array: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield an array piece by piece, which may be a file larger than memory: (first row, rows)."""
+    n_rows = max(1, BYTES_AT_ONCE // max(1, array[0].nbytes))
+    for start in range(0, len(array), n_rows):
+        yield start, array[start : start + n_rows]
 
 
 def _channels_first(array: np.ndarray, argument: str) -> np.ndarray:
@@ -163,8 +240,9 @@ def _channels_first(array: np.ndarray, argument: str) -> np.ndarray:
 
 
 def _read_numpy(path: Path) -> np.ndarray:
+    is_large = path.suffix == ".npy" and path.stat().st_size > BYTES_IN_MEMORY
     try:
-        content = np.load(path, allow_pickle=False)
+        content = np.load(path, mmap_mode="r" if is_large else None, allow_pickle=False)
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         fail(str(path), "a NumPy file of numbers", error)
     if isinstance(content, np.ndarray):
@@ -212,8 +290,8 @@ def _read_picture(path: Path) -> np.ndarray:
 
 
 def split(
-    rows: Shaped[Tensor, "n dimensions"],
-) -> tuple[Shaped[Tensor, "train dimensions"], ...]:
+    rows: AnyRows,
+) -> tuple[AnyRows, Shaped[Tensor, "held_out dimensions"], Shaped[Tensor, "held_out dimensions"]]:
     """Split into training, validation and test rows, always in the same way.
 
     Parameters
@@ -223,8 +301,9 @@ def split(
 
     Returns
     -------
-    tuple of three Tensors
-        Training, validation and test. The last two are a tenth each, and at most 1,000.
+    tuple of three
+        Training, validation and test rows. The last two are a tenth each, and at most 1,000:
+        tensors. The first are of the kind of `rows`.
 
     Raises
     ------
@@ -236,7 +315,8 @@ def split(
     n_held_out = min(len(rows) // 10, 1000)
     order = torch.randperm(len(rows), generator=Generator().manual_seed(0))
     test, validation, train = order.tensor_split([n_held_out, 2 * n_held_out])
-    return rows[train], rows[validation], rows[test]
+    most = rows.part(train) if isinstance(rows, MappedRows) else rows[train]
+    return most, rows[validation], rows[test]
 
 
 @dataclass(frozen=True)
@@ -274,6 +354,10 @@ class Preparation:
             return fixed_binarization(rows, seed=0)
         return dynamic_binarization(rows, generator)
 
+    def beforehand(self, rows: AnyRows) -> AnyRows:
+        """Prepare rows before training; those of a file, when they are read."""
+        return rows.then(self) if isinstance(rows, MappedRows) else self(rows)
+
     def undo(self, x: Float[Tensor, "n dimensions"]) -> Float[Tensor, "n dimensions"]:
         """Bring what a model drew to the units of the data."""
         if self.scaling is not None:
@@ -293,9 +377,7 @@ class Preparation:
         return DiscretizedLogistic() if self.likelihood == "logistic" else Bernoulli()
 
 
-def prepare(
-    examples: OwnData, train: Shaped[Tensor, "n dimensions"], likelihood: str = "auto"
-) -> Preparation:
+def prepare(examples: OwnData, train: AnyRows, likelihood: str = "auto") -> Preparation:
     """Choose a likelihood by the kind of the numbers, and the scale by the training rows.
 
     Parameters
@@ -322,12 +404,21 @@ def prepare(
     chosen = usual[0] if likelihood == "auto" else likelihood
     if chosen != "gaussian":
         return Preparation(examples.kind, chosen)
-    std, mean = torch.std_mean(train.double(), 0)
-    constant = torch.argwhere((train == train[0]).all(0))
-    if len(constant):
+    mean, varies = mean_of(train), mean_of(train, lambda rows: rows != train[0]) > 0
+    if not varies.all():
         wanted = "numbers that vary: a constant has no density, so leave it out"
-        fail("data", wanted, f"constant dimension {int(constant[0])} of {len(std)}")
-    return Preparation(examples.kind, chosen, torch.stack([mean, std]))
+        fail("data", wanted, f"constant dimension {int(varies.int().argmin())} of {len(varies)}")
+    variance = mean_of(train, lambda rows: (rows - mean).square()) * len(train) / (len(train) - 1)
+    return Preparation(examples.kind, chosen, torch.stack([mean, variance.sqrt()]))
+
+
+def mean_of(
+    rows: AnyRows, function: Callable[[Tensor], Tensor] = Tensor.double
+) -> Float[Tensor, " dimensions"]:
+    """Average a function of the rows, in memory or not: the mean of each dimension, in float64."""
+    order = torch.arange(len(rows)).split(ROWS_AT_ONCE)
+    sums = [function(batch).double().sum(0) for batch in as_rows(rows, CPU).batches(order)]
+    return torch.stack(sums).sum(0) / len(rows)
 
 
 # --- showing ----------------------------------------------------------------------------------
