@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 import gzip
+import time
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Response
+from playwright.sync_api import Browser, Response, Route
 
 from .conftest import PATIENCE, pages
 
@@ -36,6 +37,10 @@ WATCH = """
     if (document.readyState !== "complete") requestAnimationFrame(look);
   });
 """
+
+
+# A first paragraph that would have a line more, and a title that would have one, in Times.
+IN_OTHER_FONTS = ("practice/discrete_codes", "appendices/equations/sampling_transforms")
 
 
 @dataclass
@@ -88,6 +93,26 @@ def _compressed(body: bytes) -> int:
 def test_nothing_moves(first_visit: Any, chapter: str) -> None:
     """The cumulative layout shift is a tenth of what counts as a little."""
     assert first_visit(chapter).moved <= 0.05
+
+
+@pytest.mark.parametrize("chapter", IN_OTHER_FONTS)
+def test_nothing_moves_when_the_fonts_come_late(
+    browser: Browser, server: str, chapter: str
+) -> None:
+    """Until then a page has the system's Times, Arial or DejaVu, in lines as long."""
+
+    def hold_back(route: Route) -> None:
+        time.sleep(1)
+        route.continue_()
+
+    with browser.new_context(viewport={"width": 1440, "height": 900}) as context:
+        context.set_default_timeout(PATIENCE)
+        context.add_init_script(WATCH)
+        context.route("**/*.woff2", hold_back)
+        page = context.new_page()
+        page.goto(f"{server}book/{chapter}.html", wait_until="networkidle")
+        page.evaluate("document.fonts.ready")
+        assert page.evaluate("moved") <= 0.05
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
