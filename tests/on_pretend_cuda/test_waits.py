@@ -19,8 +19,9 @@ PIXELS = torch.full((160, 9), 100, dtype=torch.uint8)
 
 @pytest.fixture(autouse=True)
 def no_look(monkeypatch):
-    """A look at the losses waits, once in a while by the clock."""
+    """A look at the losses waits, once in a while by the clock; so does a warning at the end."""
     monkeypatch.setattr(training, "SECONDS_BETWEEN_LOOKS", math.inf)
+    monkeypatch.setattr(training, "warn_if_worse", lambda before, after, lr: None)
 
 
 def waits_of(cuda, train):
