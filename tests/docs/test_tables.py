@@ -47,6 +47,9 @@ def test_a_number_and_its_error_stay_in_one_line():
     cells = [cell.astext() for cell in typeset_table(printed).findall(nodes.entry)]
     assert "-1.5\xa0±\xa00.2" in cells
     assert "a Gaussian" in cells
+    printed = find("model  kept\na  3 of 12\nb  12 of 12")
+    cells = [cell.astext() for cell in typeset_table(printed).findall(nodes.entry)]
+    assert "12\xa0of\xa012" in cells
 
 
 def test_lines_around_a_table_stay():

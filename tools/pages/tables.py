@@ -20,7 +20,8 @@ NUMBER = r"[-+±]?(\d[\d,]*(\.\d+)?(e[-+]?\d+)?|inf|nan)"
 BEGINS_WITH_ONE = re.compile(NUMBER + r"\b.*|[-–]")
 IS_ONE = re.compile(rf"{NUMBER}( ± {NUMBER})?( ?%| [^\d,]+)?|[-–]")
 SENTENCE = re.compile(r"[:;] |[:=±]$")
-TIED = re.compile(r" (?=[-+±=\d])|(?<=[=±]) ")  # spaces at which no line ends: 0.1 ± 0.2, h = 1
+# spaces at which no line ends: 0.1 ± 0.2, h = 1, 11 of 12
+TIED = re.compile(r" (?=[-+±=\d])|(?<=[=±]) |(?<=\d) (?=of \d)")
 
 
 class Table(NamedTuple):

@@ -261,9 +261,10 @@ globalThis.vaebookLive = (() => {
   // `label` is the plot's alternative text. `depends` lists the entries of the state on which the
   // plot depends, if not on all: others then move the handles and nothing else. `handles` is a
   // list, or a function of the state that returns one, of {label, x(state), y(state),
-  // move(state, x, y), text(state)}: points to drag, or to move by the arrow keys. Without x or y a
-  // handle moves along the other axis only. `press` receives the place of a click; offer the same
-  // by a control, for the keyboard. `legend` is a list of [text, colour, dashes].
+  // move(state, x, y), text(state), colour}: points to drag, or to move by the arrow keys. Without x
+  // or y a handle moves along the other axis only. `press` receives the place of a click; offer the
+  // same by a control, for the keyboard. `legend` is a list of [text, colour, dashes], or of [text,
+  // colour, "dot"].
   function plotPanel(panel, parent, figure) {
     const box = make("div", parent, { class: "vaebook-panel" });
     if (panel.wide) box.classList.add("vaebook-wide");
@@ -358,6 +359,7 @@ globalThis.vaebookLive = (() => {
         (100 * scales[axis].apply(clamp(value, ends[axis]))) / size[axis]);
       node.style.left = `${left}%`;
       node.style.top = `${top}%`;
+      if (handle.colour) node.style.setProperty("--handle", handle.colour);
       const along = handle.x ? 0 : 1;
       const said = [handle.x && `x ${format(at[0])}`, handle.y && `y ${format(at[1])}`];
       const attributes = {
@@ -434,7 +436,8 @@ globalThis.vaebookLive = (() => {
     for (const [text, stroke, dashes = "", width = 2.2] of entries) {
       const item = make("span", list);
       const sample = make("svg", item, { viewBox: "0 0 28 8", "aria-hidden": "true" });
-      make("line", sample, { x1: 0, x2: 28, y1: 4, y2: 4, "stroke-width": width,
+      if (dashes === "dot") make("circle", sample, { cx: 14, cy: 4, r: 4, style: `fill: ${stroke}` });
+      else make("line", sample, { x1: 0, x2: 28, y1: 4, y2: 4, "stroke-width": width,
         "stroke-dasharray": dashes, style: `stroke: ${stroke}` });
       item.append(text);
     }
