@@ -42,19 +42,23 @@ const circle = linspace(0, 2 * Math.PI, 90);
 // The picture grows with the typical distance, so that all throws stay in it and the bean shrinks.
 const reach = (d) => Math.max(0.75, 1.25 * Math.sqrt(d / 12) + 0.1);
 const tall = (width) => Math.min(width, 330);
+const MARGIN = 4; // on all sides, so that the bean is round
 
 const board = {
   title: "Throws, by their distance from the middle",
   height: tall,
-  legend: [["the bean", colour.gold], ["hit", colour.vermilion, "", 6], ["miss", colour.blue, "2 3", 3]],
+  // One square for a hit, small dots for misses, as in the picture.
+  legend: [["the bean", colour.gold], ["hit", colour.vermilion, "0 11 6 11", 6],
+    ["miss", colour.blue, "0 3 3 6.5", 3]],
   plot: ({ d, radius }, { far }, width) => {
-    const up = reach(d), across = (up * width) / tall(width);
+    const up = reach(d), across = (up * (width - 2 * MARGIN)) / (tall(width) - 2 * MARGIN);
     const points = far.map((r, i) => ({ r, at: place(r, i) }));
     const dots = (those, options) => Plot.dot(those, { x: ({ at }) => at[0], y: ({ at }) => at[1], ...options });
     return {
       x: { domain: [-across, across], axis: null },
       y: { domain: [-up, up], axis: null },
-      margin: 4,
+      margin: MARGIN,
+      marginBottom: MARGIN,
       marks: [
         Plot.line(circle, { x: (t) => radius * Math.cos(t), y: (t) => radius * Math.sin(t),
           fill: colour.gold, fillOpacity: 0.25, stroke: colour.gold, strokeWidth: 2 }),

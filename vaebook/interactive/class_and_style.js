@@ -14,11 +14,11 @@ export function images(layers, n_classes, z) {
 const code = movableCode({
   depends: ["codes", "labels", "extent", "chosen"],
   marks: ({ codes, labels, chosen }) => [
-    Plot.text(codes, { x: "0", y: "1", text: labels.map(String), clip: true, fontSize: 12,
-      fill: labels.map((label) => (label === chosen ? colour.vermilion : colour.slate)),
-      fillOpacity: labels.map((label) => (label === chosen ? 1 : 0.7)),
-      fontWeight: labels.map((label) => (label === chosen ? "bold" : "normal")) }),
-  ],
+    { own: false, fill: colour.slate, fillOpacity: 0.7 },
+    { own: true, fill: colour.vermilion, fontWeight: "bold" },
+  ].map(({ own, ...look }) => Plot.text(codes, { x: "0", y: "1", text: labels.map(String),
+    filter: labels.map((label) => (label === chosen) === own), clip: true, fontSize: 12,
+    ...look })),
   label: ({ codes, chosen, z }) =>
     `Plane of codes with ${codes.length} encoded digits, those of class ${chosen} in bold; ${codeAt(z)}`,
   text: ({ z }) => codeAt(z),

@@ -61,11 +61,13 @@ const plane = {
   plot: ({ z, vectors, target, commitment, path }) => {
     const own = nearest(z, vectors);
     const slope = straightThrough(z, vectors, target, commitment);
-    const tip = z.map((value, i) => value - 0.25 * slope[i]);
+    // Without commitment, as long as the way from its vector to the target.
+    const tip = z.map((value, i) => value - 0.5 * slope[i]);
     const shown = inside(z);
     return {
       x: { domain: [-EDGE, EDGE], label: null, ticks: 5 },
       y: { domain: [-EDGE, EDGE], label: null, ticks: 5 },
+      r: { type: "identity" },
       marks: [
         ...vectors.map((_, k) => {
           const corners = cell(k, vectors);
@@ -75,15 +77,20 @@ const plane = {
         Plot.line(path, { x: "0", y: "1", stroke: colour.blue, strokeWidth: 1.4, clip: true }),
         Plot.link([0], { x1: shown[0], y1: shown[1], x2: vectors[own][0], y2: vectors[own][1],
           stroke: colour.slate, strokeDasharray: "3 3" }),
-        Plot.arrow([0], { x1: z[0], y1: z[1], x2: tip[0], y2: tip[1], stroke: colour.vermilion,
-          strokeWidth: 2.4, headLength: 9, insetStart: 9, clip: true }),
-        Plot.dot(vectors, { x: "0", y: "1", r: (_, k) => (k === own ? 7 : 5),
+        // Marks are larger than the handles that lie on them.
+        Plot.dot(vectors, { x: "0", y: "1", r: (_, k) => (k === own ? 13 : 11),
           fill: (_, k) => (k === own ? colour.gold : colour.slate), stroke: colour.paper }),
-        Plot.text([target], { x: "0", y: "1", text: ["target"], dy: -15, fill: colour.teal }),
-        Plot.dot([target], { x: "0", y: "1", r: 6, symbol: "cross", stroke: colour.teal,
-          strokeWidth: 2.5 }),
-        Plot.text([shown], { x: "0", y: "1", text: ["z"], dy: -15, fill: colour.blue }),
-        Plot.dot([shown], { x: "0", y: "1", r: 6, fill: colour.blue, stroke: colour.paper }),
+        Plot.text(vectors, { x: "0", y: "1", text: (_, k) => String(k + 1), dx: 21,
+          fill: colour.ink, fontWeight: "bold" }),
+        Plot.text([target], { x: "0", y: "1", text: ["target"], dy: -23, fill: colour.teal,
+          fontWeight: "bold" }),
+        Plot.dot([target], { x: "0", y: "1", r: 13, symbol: "cross", fill: colour.teal,
+          stroke: colour.paper }),
+        Plot.text([shown], { x: "0", y: "1", text: ["z"], dy: -21, fill: colour.blue,
+          fontWeight: "bold" }),
+        Plot.dot([shown], { x: "0", y: "1", r: 12, fill: colour.blue, stroke: colour.paper }),
+        Plot.arrow([0], { x1: z[0], y1: z[1], x2: tip[0], y2: tip[1], stroke: colour.vermilion,
+          strokeWidth: 2.4, headLength: 9, insetStart: 12, clip: true }),
       ],
     };
   },
@@ -108,6 +115,7 @@ const plane = {
 const history = {
   height: 260,
   title: "Loss on the way of z",
+  legend: [["least loss of any vector", colour.teal, "2 3"]],
   plot: ({ path, vectors, target }) => ({
     x: { domain: [0, Math.max(20, path.length)], label: "stride", ticks: 5 },
     y: { domain: [0, Math.max(4, ...vectors.map((v) => squared(v, target)))], label: null, ticks: 5 },

@@ -14,7 +14,7 @@ VECTORS = ((-1.6, 1.5), (0.4, 1.9), (1.9, 0.7), (-0.3, 0.1), (-1.9, -1.1), (1.3,
 
 def code_cells(
     vectors: Sequence[Point] = VECTORS,
-    z: Point = (-0.9, -0.6),
+    z: Point = (-1.2, 0.1),
     target: Point = (0.6, 1.0),
     commitment: float = 0.0,
 ) -> LiveFigure:

@@ -1,7 +1,7 @@
 // Tosses of a coin, one by one: the Beta posterior of the probability of heads. The prior is
 // Beta(a, b); a coin with the probability `truth` is tossed by a generator with a seed.
 
-const { Plot, colour, figure, format, linspace, random } = vaebookLive;
+const { Plot, colour, figure, format, linspace, random, word } = vaebookLive;
 
 /** log Γ(x) for x > 0: Stirling's series, after stepping up to where it is exact enough. */
 export function logGamma(x) {
@@ -75,10 +75,14 @@ const belief = {
     `a bell at ${format(moments(now).mean)} with standard deviation ${format(moments(now).std)}.`,
 };
 
+const HEADS_AT = 0.97, TAILS_AT = 0.03; // where the tosses are marked
+const SIDES = [[HEADS_AT, word("heads")], [TAILS_AT, word("tails")]];
+
 const course = {
   title: "Posterior mean ± deviation, toss by toss",
   height: 260,
   plot: ({ tosses, truth }, { path }) => ({
+    marginRight: 46,
     x: { domain: [0, Math.max(20, tosses.length)], label: "tosses" },
     y: { domain: [0, 1], label: "θ" },
     marks: [
@@ -87,8 +91,10 @@ const course = {
         fill: colour.blue, fillOpacity: 0.2 }),
       Plot.line(path, { x: "n", y: "mean", stroke: colour.blue, strokeWidth: 2.2 }),
       Plot.dot(path.slice(-1), { x: "n", y: "mean", r: 4, fill: colour.blue }),
-      Plot.dot(tosses, { x: (_, n) => n + 1, y: (heads) => (heads ? 0.97 : 0.03), r: 2.5,
+      Plot.dot(tosses, { x: (_, n) => n + 1, y: (heads) => (heads ? HEADS_AT : TAILS_AT), r: 2.5,
         fill: colour.vermilion, symbol: (heads) => (heads ? "circle" : "cross") }),
+      Plot.text(SIDES, { y: ([place]) => place, text: ([, side]) => side, frameAnchor: "right",
+        textAnchor: "start", dx: 6, fill: colour.vermilion }),
     ],
   }),
   label: ({ tosses }, { path }) =>
@@ -114,7 +120,7 @@ export default figure({
     { slider: "truth", label: "the coin's θ, for the next tosses", min: 0.05, max: 0.95 },
     { button: "Add heads", press: (state) => add(state, 1) },
     { button: "Add tails", press: (state) => add(state, 0) },
-    { play: "Toss the coin", step: "Toss once", every: 120, advance: (state) =>
+    { play: "Toss the coin again and again", step: "Toss once", every: 120, advance: (state) =>
       (state.tosses.length < MOST ? add(state, toss(state)) : null) },
   ],
   numbers: ({ a, b, tosses }, { now, heads }) => [

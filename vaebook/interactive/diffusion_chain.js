@@ -202,7 +202,8 @@ export default figure({
   ],
   numbers: ({ calls }, { kept, inside, insideData }) => [
     ["share of the signal left at step t", `${format(100 * kept, 1)} %`],
-    [`drawn points inside the ellipses, strides: ${calls}`,
+    [calls === 1 ? "drawn points inside the ellipses, after one stride"
+      : `drawn points inside the ellipses, after ${calls} strides`,
       `${format(100 * inside, 0)} %`],
     ["data inside the ellipses", `${format(100 * insideData, 0)} %`],
   ],

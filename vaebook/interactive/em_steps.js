@@ -93,7 +93,10 @@ function ellipse([mx, my], [[a, b], [, c]]) {
 }
 
 const at = { x: "0", y: "1", clip: true };
-const X = [0.5, 6], Y = [30, 110];
+const X = [0.5, 6], Y = [30, 120];
+// A datum is blue, and red over it by its responsibility: one after the other, so that no dot
+// beside it shows through.
+const coloured = (points, q) => points.flatMap(([x, y], n) => [[x, y, 0, 1], [x, y, 1, q[n][1]]]);
 const plane = {
   height: (width) => Math.min(width, 380),
   title: "Eruptions of Old Faithful",
@@ -102,11 +105,14 @@ const plane = {
     y: { domain: Y, label: "wait for the next, minutes", ticks: 6 },
     marks: [
       Plot.frame({ stroke: colour.rule }),
-      Plot.dot(points, { ...at, r: 2.6, fill: HUES[0] }),
-      Plot.dot(points, { ...at, r: 2.6, fill: HUES[1],
-        fillOpacity: { value: (_, n) => q[n][1], scale: null } }),
+      Plot.dot(coloured(points, q), { ...at, r: 2.6,
+        fill: { value: ([, , k]) => HUES[k], scale: null },
+        fillOpacity: { value: ([, , , share]) => share, scale: null } }),
       ...means.map((mean, k) => Plot.line(ellipse(mean, covariances[k]),
         { ...at, stroke: HUES[k], strokeWidth: 2, strokeDasharray: k ? "7 3" : "none" })),
+      // Larger than the handles that lie on them.
+      ...means.map((mean, k) => Plot.dot([mean], { x: "0", y: "1", r: 12, fill: HUES[k],
+        symbol: k ? "square" : "circle" })),
     ],
   }),
   label: ({ points, means, q }) =>

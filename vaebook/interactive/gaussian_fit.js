@@ -103,9 +103,12 @@ const plane = {
         stroke: colour.slate, fillOpacity: 0.11,
       }),
       Plot.line(trail, { stroke: colour.vermilion, strokeWidth: 2 }),
-      Plot.dot([fit], { x: "mean", y: "std", symbol: "cross", r: 7, fill: colour.ink }),
-      Plot.text(LEVELS.filter((level) => above(fit, level) < stds(fit)[1]), { x: () => fit.mean, y: (level) => above(fit, level),
-        text: (level) => String(level), stroke: colour.paper, fill: colour.ink }),
+      Plot.dot([fit], { x: "mean", y: "std", symbol: "cross", r: 4, fill: colour.ink }),
+      Plot.text([fit], { x: "mean", y: "std", dy: 14, text: () => "best fit", stroke: colour.paper,
+        fill: colour.ink }),
+      Plot.text(LEVELS, { x: (level) => placeOf(fit, level).mean,
+        y: (level) => placeOf(fit, level).std, text: String, stroke: colour.paper,
+        fill: colour.ink }),
     ],
   }),
   label: ({ mean, std }, { gap }) =>
@@ -126,6 +129,13 @@ function above(fit, level) {
     else high = middle;
   }
   return low;
+}
+
+/** Where a line is labelled: above the best fit, or beside it if it leaves the plane there. */
+function placeOf(fit, level) {
+  const std = above(fit, level);
+  if (std < stds(fit)[1]) return { mean: fit.mean, std };
+  return { mean: fit.mean + Math.sqrt(2 * level) * fit.std, std: fit.std };
 }
 
 /** One step of gradient ascent; null where nothing is left to gain. */

@@ -107,7 +107,7 @@ const draws = {
 const way = {
   wide: true,
   height: 190,
-  title: "The estimate of the mean of x² under p, draw after draw",
+  title: "The estimate of the mean of x² under p, draw after draw; the band is two standard errors",
   plot: ({ n_draws }, { draws: all }) => {
     const step = Math.max(1, Math.floor(n_draws / 300));
     const some = path(all).filter(({ n }) => n >= 5 && (n - n_draws) % step === 0);

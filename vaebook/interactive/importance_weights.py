@@ -9,7 +9,7 @@ COUNTS = (10, 30, 100, 300, 1000, 3000)
 
 
 def importance_weights(
-    mean: float = 1.0, log_std: float = 0.0, n_draws: int = 300, seed: int = 1
+    mean: float = 1.0, log_std: float = 0.0, n_draws: int = 300, seed: int = 29
 ) -> LiveFigure:
     """Show the weighted draws from a Gaussian q, and the estimate that they give.
 

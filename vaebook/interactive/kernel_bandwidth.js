@@ -88,6 +88,7 @@ const choosing = {
   handles: [{
     label: "Bandwidth",
     x: ({ h }) => h,
+    y: (_, { now }) => now.heldOut,
     move: (_, h) => ({ h: clamp(h, WIDTHS) }),
     text: ({ h }) => `h = ${format(h)}`,
   }],

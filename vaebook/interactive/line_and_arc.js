@@ -55,9 +55,10 @@ function curves(values, domain, label, rule, ruleText) {
       x: { domain: [0, 1], label: "share of the way", ticks: 5 },
       y: { domain, label, ticks: 4 },
       marks: [
-        Plot.ruleY([level], { stroke: colour.slate, strokeDasharray: "2 3" }),
-        Plot.text([level], { x: 1, y: level, text: [ruleText], dy: 11, textAnchor: "end", fill: colour.slate }),
         Plot.ruleX([shareAt(state, state.step)], { stroke: colour.rule, strokeWidth: 3 }),
+        Plot.ruleY([level], { stroke: colour.slate, strokeDasharray: "2 3" }),
+        Plot.text([level], { x: 1, y: level, text: [ruleText], dy: 11, textAnchor: "end", fill: colour.slate,
+          stroke: colour.paper, strokeWidth: 5, paintOrder: "stroke" }),
         ...WAYS.flatMap(([, hue, dashes], way) => [
           Plot.line(steps, { x: (step) => shareAt(state, step), y: (step) => values(state, way, step),
             stroke: hue, strokeWidth: 2.2, strokeDasharray: dashes }),

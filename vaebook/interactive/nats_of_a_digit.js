@@ -24,7 +24,7 @@ const costs = {
   wide: true,
   legend: [
     ["exact", colour.blue, "", 7],
-    ["a bound or an estimate, not below the exact value", colour.vermilion, "", 7],
+    ["a bound, or an estimate (too high on average)", colour.vermilion, "", 7],
     ["average of all", colour.ink],
   ],
   plot: ({ models, image }, _, width) => {
@@ -34,16 +34,16 @@ const costs = {
     const stroke = ({ exact }) => (exact ? colour.blue : colour.vermilion);
     return {
       height: 64 + 26 * models.length,
-      marginLeft: width < 500 ? 122 : 150,
+      marginLeft: width < 500 ? 132 : 150,
       marginRight: 40,
       x: { domain: [0, Math.max(...all)], label: "nats", grid: true },
       y: { domain: models.map(({ name }) => name), label: null, tickFormat: inLines },
       marks: [
+        Plot.ruleY(models, { y, stroke: colour.rule }),
         Plot.tickX(models, { x: "average", y, stroke: colour.ink, strokeWidth: 2 }),
         Plot.dot(models, { x, y, r: 6, stroke, strokeWidth: 2,
           fill: (model) => (model.exact ? colour.blue : colour.paper) }),
-        Plot.text(models, { x, y, dx: 12, textAnchor: "start", fill: colour.ink,
-          stroke: colour.paper, strokeWidth: 5,
+        Plot.text(models, { y, frameAnchor: "right", dx: 12, textAnchor: "start", fill: colour.ink,
           text: (model) => format(x(model), 0) }),
       ],
     };
@@ -85,10 +85,14 @@ export default figure({
     [`fewest nats: ${order[0][0]}`, format(order[0][1], 1)],
     [`most nats: ${order.at(-1)[0]}`, format(order.at(-1)[1], 1)],
   ],
-  describe: (_, { order }) => {
+  describe: ({ models }, { order }) => {
     const [[best, nats], [worst, others]] = [order[0], order.at(-1)];
-    return "By these numbers the digit is 10 to the power " +
-      `${format(ordersBetween(nats, others), 0)} times as probable under "${best}" as under ` +
-      `"${worst}".`;
+    const [first, last] = [best, worst].map((model) => models.find(({ name }) => name === model));
+    const orders = format(ordersBetween(nats, others), 0);
+    return !first.exact && last.exact
+      ? `By these numbers the digit is at least about 10 to the power ${orders} times as ` +
+        `probable under "${best}" as under "${worst}".`
+      : `By these numbers the digit is 10 to the power ${orders} times as probable under ` +
+        `"${best}" as under "${worst}".`;
   },
 });

@@ -71,29 +71,40 @@ const days = (points, marks) => Plot.dot(points, { x: "0", y: "1", symbol: (_, i
   stroke: colour.blue, strokeWidth: 1.4, clip: true });
 
 const REACH = 2;
-const beyond = (x, y) => 1 + 0.55 / Math.hypot(x, y); // where the name of an arrow stands
+// The name of an arrow stands beyond its tip, and beyond the handle that may lie there.
+function beyond(x, y) {
+  const across = x / Math.hypot(x, y), up = y / Math.hypot(x, y);
+  const side = Math.abs(across) < 0.4 ? "middle" : across > 0 ? "start" : "end";
+  return { x, y, dx: 14 * across, dy: -19 * up, textAnchor: side };
+}
 const arrows = (pairs) => pairs.flatMap(([x, y], k) => [
   Plot.arrow([0], { x1: 0, y1: 0, x2: x, y2: y, stroke: HUES[k], strokeWidth: 3, headLength: 9 }),
-  Plot.text([0], { x: beyond(x, y) * x, y: beyond(x, y) * y, text: [`driver ${k + 1}`], fill: HUES[k], fontWeight: 600,
-    stroke: colour.paper, strokeWidth: 4, paintOrder: "stroke" }),
+  Plot.text([0], { ...beyond(x, y), text: [`driver ${k + 1}`], fill: HUES[k], fontWeight: 600,
+    stroke: colour.paper, strokeWidth: 5, paintOrder: "stroke" }),
 ]);
 
 const square = (width) => Math.min(width, 330);
+// Margins with which one unit is as long across as upwards.
+function margins(width) {
+  const side = Math.max(0, width - square(width)) / 2;
+  return { marginTop: 20, marginBottom: 40, marginLeft: side + 40, marginRight: side + 20 };
+}
 
 const seen = {
   title: "What is seen: two of the readings",
   height: square,
-  plot: (state, { weight }) => {
+  plot: (state, { weight }, width) => {
     const { data } = state;
     const points = data.readings.map((x) => data.shown.map((i) => x[i]));
     return {
+      ...margins(width),
       x: { domain: [-4, 4], label: data.names[0] },
       y: { domain: [-4, 4], label: data.names[1] },
       ...symbols,
       marks: [
         Plot.line(ellipses(data), { x: "x", y: "y", z: "r", stroke: colour.slate, strokeOpacity: 0.7 }),
-        days(points, group(state)),
         ...arrows([0, 1].map((k) => data.shown.map((i) => REACH * weight[i][k]))),
+        days(points, group(state)), // over the names of the arrows
       ],
     };
   },
@@ -117,7 +128,8 @@ const seen = {
 const hidden = {
   title: "What is inferred: the drivers of the same days",
   height: square,
-  plot: (state, { codes }) => ({
+  plot: (state, { codes }, width) => ({
+    ...margins(width),
     x: { domain: [-3, 3], label: "driver 1" },
     y: { domain: [-3, 3], label: "driver 2" },
     ...symbols,

@@ -114,7 +114,7 @@ const trellis = {
           stroke: colour.vermilion, strokeWidth: 3, strokeDasharray: "7 4" }),
         Plot.dot(place, { x: "t", y: "k", r: "p", fill: colour.blue }),
         Plot.text(place, { x: "t", y: "k", text: ({ p }) => share(p), dy: -26,
-          stroke: colour.paper, fill: colour.ink }),
+          stroke: colour.paper, strokeWidth: 7, fill: colour.ink }),
         Plot.text(state.observations, { x: (_, t) => t + 1, y: LOWEST / 2 + 0.25,
           text: (x) => said(state, x), rotate: narrow ? -90 : 0 }),
       ],

@@ -35,7 +35,7 @@ export function covariance(state, q) {
   return [v2, slope * v2, 1 / unit + slope ** 2 * v2, slope ** 2 * v2];
 }
 
-/** Points two standard deviations from the origin. */
+/** Points so many standard deviations from the origin. */
 function ellipse(s11, s12, s22, radius = 2) {
   const l11 = Math.sqrt(s11), l21 = s12 / l11, l22 = Math.sqrt(Math.max(0, s22 - l21 ** 2));
   return linspace(0, 2 * Math.PI, 97).map((t) => [
@@ -95,7 +95,7 @@ export default figure({
   }),
   panels: [
     { ...plane("Two units of z₁", "first unit", "second unit", ([, , v1, c11]) => [v1, c11, v1]),
-      legend: [["posterior", colour.blue], ["best q", colour.vermilion, "7 4"]] },
+      legend: [["posterior, 1 and 2 sd", colour.blue], ["best q, 2 sd", colour.vermilion, "7 4"]] },
     plane("The two layers", "a unit of z₁", "z₂", ([v2, c12, v1]) => [v1, c12, v2]),
     bars,
   ],
