@@ -49,7 +49,7 @@ const board = {
   height: tall,
   // One square for a hit, small dots for misses, as in the picture.
   legend: [["the bean", colour.gold], ["hit", colour.vermilion, "0 11 6 11", 6],
-    ["miss", colour.blue, "0 3 3 6.5", 3]],
+    ["miss", colour.blue, "dot"]],
   plot: ({ d, radius }, { far }, width) => {
     const up = reach(d), across = (up * (width - 2 * MARGIN)) / (tall(width) - 2 * MARGIN);
     const points = far.map((r, i) => ({ r, at: place(r, i) }));

@@ -77,7 +77,7 @@ const draws = {
   legend: [
     ["p, standard normal", colour.slate],
     ["q, yours", colour.vermilion, "7 4"],
-    [`draws from q, up to ${DOTS}; area by weight`, colour.blue, "", 6],
+    [`draws from q, up to ${DOTS}; area by weight`, colour.blue, "dot"],
   ],
   plot: ({ mean, log_std }, { draws: all }) => {
     const most = Math.max(...all.map((draw) => draw.logWeight));

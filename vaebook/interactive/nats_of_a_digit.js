@@ -23,8 +23,8 @@ const picture = (pixels, label, text) => ({ pixels, width: Math.sqrt(pixels.leng
 const costs = {
   wide: true,
   legend: [
-    ["exact", colour.blue, "", 7],
-    ["a bound, or an estimate (too high on average)", colour.vermilion, "", 7],
+    ["exact", colour.blue, "dot"],
+    ["a bound, or an estimate (too high on average)", colour.vermilion, "dot"],
     ["average of all", colour.ink],
   ],
   plot: ({ models, image }, _, width) => {
