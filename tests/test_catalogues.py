@@ -143,6 +143,7 @@ DRAWING = """<g id="text_1">
 
 def test_labels_of_a_drawing_are_replaced_and_its_outlines_kept():
     assert words.in_drawing(DRAWING) == ["a chord"]
+    assert words.in_drawing(DRAWING.replace("A-1", "DejaVuSansMono-61")) == []
     drawing = words.translate_drawing(DRAWING, {"a chord": "弦"})
     for part in (">弦</text>", '<path id="A-1" d=""/>', "font: 10px", 'x="6"'):
         assert part in drawing

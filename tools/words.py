@@ -46,9 +46,13 @@ FONTS = "'PingFang SC', 'Microsoft YaHei', 'Noto Sans CJK SC', 'Noto Sans SC', s
 
 
 def in_drawing(drawing: str) -> list[str]:
-    """Return the labels in a drawing that have a word, without those that are formulas."""
-    texts = (html.unescape(match["text"]) for match in LABEL.finditer(drawing))
-    return [text for text in dict.fromkeys(texts) if is_label(text)]
+    """Return the labels in a drawing that have a word.
+
+    Formulas are none, nor is what a fixed-width font says to be data: words that a model drew.
+    """
+    labels = (match for match in LABEL.finditer(drawing) if "Mono-" not in match["glyphs"])
+    texts = dict.fromkeys(html.unescape(match["text"]) for match in labels)
+    return [text for text in texts if is_label(text)]
 
 
 def is_label(text: str) -> bool:

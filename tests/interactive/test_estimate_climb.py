@@ -6,7 +6,7 @@ import torch
 
 from tests.common import normals
 from vaebook import data
-from vaebook.estimators import effective_sample_size, log_mean_exp
+from vaebook.estimators import log_mean_exp
 from vaebook.interactive.estimate_climb import estimate_climb
 
 from .conftest import settle
@@ -24,11 +24,8 @@ def example():
 
 def test_browser_has_the_package_s_averages(evaluate):
     for row in LOG_WEIGHTS:
-        value, ess = evaluate(
-            "estimate_climb", "[m.logMeanExp(a[0]), m.effectiveSampleSize(a[0])]", row.tolist()
-        )
+        value = evaluate("estimate_climb", "m.logMeanExp(a[0])", row.tolist())
         assert value == pytest.approx(log_mean_exp(row).item(), abs=1e-6)
-        assert ess == pytest.approx(effective_sample_size(row).item(), abs=1e-6)
 
 
 @pytest.mark.parametrize("k", [1, 3, 7])

@@ -39,7 +39,7 @@ def picture(page):
 def test_by_keyboard(show):
     page = show(example())
     output = page.locator("output")
-    assert output.inner_text() == "z = (0.00, 0.00); the nearest encoded image is a 3"
+    assert output.inner_text() == "z = (0.00, 0.00); the nearest encoded image shows the digit 3"
     before = picture(page)
     page.get_by_role("slider", name="Code z").focus()
     for key in ("Shift+ArrowRight", "Shift+ArrowRight", "Shift+ArrowRight", "ArrowUp"):
@@ -68,14 +68,14 @@ def test_by_pointer_and_slider(show):
     settle(page)
     x, y = map(float, re.findall(r"-?\d\.\d+", output.inner_text()))
     assert (x, y) == pytest.approx((2, 2), abs=0.05)
-    assert output.inner_text().endswith("is a 1")
+    assert output.inner_text().endswith("the digit 1")
     page.mouse.move(frame["x"] + 5, frame["y"] + 5)  # no button: nothing moves
     settle(page)
-    assert output.inner_text().endswith("is a 1")
+    assert output.inner_text().endswith("the digit 1")
     page.get_by_label("z₁").fill("-2")
     page.get_by_label("z₂").fill("1")
     settle(page)
-    assert output.inner_text() == "z = (−2.00, 1.00); the nearest encoded image is a 7"
+    assert output.inner_text() == "z = (−2.00, 1.00); the nearest encoded image shows the digit 7"
 
 
 def test_draws_the_decoded_image(show):

@@ -228,7 +228,7 @@ const code = movableCode({
   label: (_, { q: { mean, std }, near }) =>
     `Latent plane with the codes of other digits, each as its class. The ellipse of q(z|x) stands ` +
     `at ${where(mean)}, with standard deviations ${where(std)}; ${near[1]} of the 15 nearest codes ` +
-    `are of a ${near[0]}.`,
+    `are of the digit ${near[0]}.`,
 });
 
 export default figure({
@@ -268,5 +268,5 @@ export default figure({
     example < 0 && strokes.length === 0
       ? "An empty pad: draw a digit."
       : `The encoder puts it at ${where(q.mean)}, where ${near[1]} of the 15 nearest codes are of ` +
-        `a ${near[0]}. z stands at ${where(z)}.`,
+        `the digit ${near[0]}. z stands at ${where(z)}.`,
 });

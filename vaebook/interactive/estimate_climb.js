@@ -68,7 +68,8 @@ const histogram = {
   ],
   plot: (state, { edges, heights, at, domain, best }) => ({
     x: { domain, label: "estimate of log p(x), nats" },
-    y: { domain: [0, 1.05 * Math.max(...heights)], label: "share of the estimates", tickFormat: "%", ticks: 4 },
+    y: { domain: [0, 1.05 * Math.max(...heights)], label: "share of the estimates",
+      tickFormat: "%", ticks: 4 },
     marginLeft: 50,
     marks: [
       Plot.rectY(heights, { x1: (_, i) => edges[i], x2: (_, i) => edges[i + 1], y: (v) => v,
@@ -89,7 +90,7 @@ const climb = {
   height: 210,
   legend: [
     ["mean", colour.vermilion],
-    ["nine of ten estimates", colour.blue, "", 7],
+    ["nine of ten estimates", colour.blue, "", 7, 0.3],
   ],
   plot: ({ k }, { drawn, means, best, domain }) => {
     const x = (_, i) => place(STEPS[i]);

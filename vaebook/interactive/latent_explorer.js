@@ -15,7 +15,7 @@ const hue = (label) => colour[HUES[label % HUES.length]];
 
 function describe({ codes, labels, z }) {
   if (labels.length === 0) return codeAt(z);
-  return `${codeAt(z)}; the nearest encoded image is a ${labels[nearest(codes, z)]}`;
+  return `${codeAt(z)}; the nearest encoded image shows the digit ${labels[nearest(codes, z)]}`;
 }
 
 const code = movableCode({

@@ -433,9 +433,9 @@ globalThis.vaebookLive = (() => {
 
   function legend(entries, parent) {
     const list = make("div", parent, { class: "vaebook-legend" });
-    for (const [text, stroke, dashes = "", width = 2.2] of entries) {
+    for (const [text, stroke, dashes = "", width = 2.2, opacity = 1] of entries) {
       const item = make("span", list);
-      const sample = make("svg", item, { viewBox: "0 0 28 8", "aria-hidden": "true" });
+      const sample = make("svg", item, { viewBox: "0 0 28 8", "aria-hidden": "true", opacity });
       if (dashes === "dot") make("circle", sample, { cx: 14, cy: 4, r: 4, style: `fill: ${stroke}` });
       else make("line", sample, { x1: 0, x2: 28, y1: 4, y2: 4, "stroke-width": width,
         "stroke-dasharray": dashes, style: `stroke: ${stroke}` });

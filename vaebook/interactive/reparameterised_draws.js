@@ -66,7 +66,8 @@ function view(state) {
 
 const ZS = [-3, 3];
 const FLOOR = -12;
-const REACH = 0.3; // of a slope that is drawn, to both sides
+const REACH = 0.5; // of a slope that is drawn, to both sides
+const EVERY = 6; // of the draws in a row, one shows its slope
 const TALL = 7; // of q's density, in nats of the axis
 const q = movableNormal({ means: [-2, 2.5], logStds: [-1.4, 0.6], scale: TALL, floor: FLOOR });
 const grid = linspace(...ZS, 181);
@@ -77,11 +78,13 @@ const axis = {
   legend: [
     ["f(z) = log p(x | z)", colour.blue],
     ["q(z), not to scale", colour.vermilion, "7 4"],
-    ["slope of f at a draw", colour.teal],
+    ["slope of f at some draws", colour.teal],
   ],
   plot: (state, { draws }) => {
     const { mean, log_std } = state;
-    const inside = draws.filter(({ z, value }) => Math.abs(z) < ZS[1] && value > FLOOR);
+    const isInside = ({ z, value }) => Math.abs(z) < ZS[1] && value > FLOOR;
+    const inside = draws.filter(isInside);
+    const some = [...draws].sort((a, b) => a.z - b.z).filter((_, i) => i % EVERY === 2);
     return {
       x: { domain: ZS, label: "z" },
       y: { domain: [FLOOR, 0.5], label: "f(z), nats" },
@@ -90,10 +93,10 @@ const axis = {
           stroke: colour.vermilion, strokeWidth: 2, strokeDasharray: "7 4", clip: true }),
         Plot.line(grid, { x: (z) => z, y: (z) => f(state, z), stroke: colour.blue, strokeWidth: 2,
           clip: true }),
-        Plot.link(inside, { x1: ({ z }) => z - REACH, x2: ({ z }) => z + REACH,
+        Plot.link(some.filter(isInside), { x1: ({ z }) => z - REACH, x2: ({ z }) => z + REACH,
           y1: ({ value, through }) => value - REACH * through[0],
           y2: ({ value, through }) => value + REACH * through[0],
-          stroke: colour.teal, strokeWidth: 2, strokeOpacity: 0.5, clip: true }),
+          stroke: colour.teal, strokeWidth: 2, clip: true }),
         Plot.dot(inside, { x: "z", y: "value", r: 2.5, fill: colour.ink }),
         Plot.ruleX(draws.filter(({ z }) => Math.abs(z) < ZS[1]), { x: "z", y1: FLOOR,
           y2: FLOOR + 0.6, stroke: colour.ink, strokeOpacity: 0.6 }),
@@ -103,7 +106,7 @@ const axis = {
   label: ({ weight, offset, x, mean, log_std }, { draws }) =>
     `The curve f, highest at z = ${format((x - offset) / weight)}, and ${draws.length} draws from q, ` +
     `which is centred at ${format(mean)} with standard deviation ${format(Math.exp(log_std))}. ` +
-    "Each draw shows the slope of f where it stands.",
+    "Some of them show the slope of f where they stand.",
   handles: [q.handle],
 };
 
@@ -119,6 +122,7 @@ const estimates = {
   wide: true,
   height: 205,
   title: "The gradient from each draw; a bar is the mean of all",
+  legend: [["exact", colour.ink, "3 3"]],
   plot: (_, now, width) => ({
     x: { domain: [-SPAN, SPAN], label: "nats per unit" },
     y: { domain: [-0.6, 2.1], axis: null },
