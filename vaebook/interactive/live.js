@@ -112,7 +112,7 @@ globalThis.vaebookLive = (() => {
 
   // ---- elements ----
 
-  const SVG = ["svg", "line"];
+  const SVG = ["svg", "circle", "line"];
 
   function make(tag, parent, attributes = {}, text = "") {
     const node = SVG.includes(tag)
