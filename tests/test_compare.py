@@ -115,6 +115,21 @@ def test_a_tolerance_belongs_to_what_stands_nearest(within, accepted, refused):
         assert not same(TABLE, TABLE.replace(old, new), within)
 
 
+@pytest.mark.parametrize(
+    ("tags", "n_messages"),
+    [
+        (["nbval-ignore-output"], 0),
+        ([], 1),
+        (["nbval-check-output"], 1),
+        (["nbval-check-output", "nbval-ignore-output"], 1),
+    ],
+)
+def test_words_that_a_model_drew_are_not_compared_if_their_cell_says_no_more(tags, n_messages):
+    stored = cell("fishswimfood")
+    stored.metadata.tags = tags
+    assert len(differences(stored, cell("fislswimfood").outputs)) == n_messages
+
+
 def recorded(within=None, **values):
     output = new_output("display_data", {"text/plain": "shown"})
     output.metadata.scrapbook = {"name": ", ".join(values), "results": values}

@@ -3,9 +3,8 @@
 nbval runs a notebook again to compare it, and a notebook that trains a network for minutes would
 train twice. This plugin takes nbval's place and compares with the run that already took place; the
 comparison (``tools/compare.py``) is that of a live ``pytest --nbval-lax book``. It compares every
-cell but those tagged nbval-ignore-output: words that a trained model drew, which another machine
-draws otherwise. A notebook that was not run since it changed fails once, and so does each stored
-cell that was never run.
+cell. A notebook that was not run since it changed fails once, and so does each stored cell that
+was never run.
 
 Use it as ``pytest -p tools.nbval_replay book``.
 """
@@ -31,8 +30,6 @@ from tools.execution import (
     read_records,
     with_outputs,
 )
-
-IGNORED = "nbval-ignore-output"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -111,8 +108,6 @@ class StoredCell(pytest.Item):
         if self.stored.source.strip() and self.stored.execution_count is None:
             message = f"{place} is stored without having been run. Run `make notebooks`."
             pytest.fail(f"{message}\n\n{self.stored.source}", pytrace=False)
-        if self.stored.metadata.get("tags") == [IGNORED]:
-            return
         if found := differences(self.stored, self.parent.run[self.number].outputs):
             message = "\n".join([f"{place} shows something else than is stored:", *found])
             pytest.fail(f"{message}\n\n{self.stored.source}", pytrace=False)

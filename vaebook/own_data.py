@@ -30,7 +30,7 @@ from torch.utils.data import Dataset
 from vaebook._checks import check_at_least, check_in, fail
 from vaebook.data import dynamic_binarization, fixed_binarization, read_idx
 from vaebook.likelihoods import Bernoulli, DiscretizedLogistic, Gaussian, Likelihood
-from vaebook.rows import as_rows
+from vaebook.rows import BYTES_AT_ONCE, as_rows
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -39,7 +39,7 @@ PICTURES = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", 
 GREY_MODES, COLOUR_MODES = frozenset(("1", "L")), frozenset(("RGB", "P", "CMYK", "YCbCr"))
 LEAST_EXAMPLES = 20  # fewer leave no test set whose error can be told
 BYTES_IN_MEMORY = 2**32  # a larger .npy file is read piece by piece
-BYTES_AT_ONCE, ROWS_AT_ONCE = 2**24, 1000
+ROWS_AT_ONCE = 1000
 CPU = torch.device("cpu")
 
 # The likelihoods of each kind of numbers, the usual one first.

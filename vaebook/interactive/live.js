@@ -261,10 +261,10 @@ globalThis.vaebookLive = (() => {
   // `label` is the plot's alternative text. `depends` lists the entries of the state on which the
   // plot depends, if not on all: others then move the handles and nothing else. `handles` is a
   // list, or a function of the state that returns one, of {label, x(state), y(state),
-  // move(state, x, y), text(state), colour}: points to drag, or to move by the arrow keys. Without x
-  // or y a handle moves along the other axis only. `press` receives the place of a click; offer the
-  // same by a control, for the keyboard. `legend` is a list of [text, colour, dashes], or of [text,
-  // colour, "dot"].
+  // move(state, x, y), text(state)}: points to drag, or to move by the arrow keys. Without x or y a
+  // handle moves along the other axis only. `press` receives the place of a click; offer the same
+  // by a control, for the keyboard. `legend` is a list of [text, colour, dashes or "dot", width,
+  // opacity].
   function plotPanel(panel, parent, figure) {
     const box = make("div", parent, { class: "vaebook-panel" });
     if (panel.wide) box.classList.add("vaebook-wide");
@@ -359,7 +359,6 @@ globalThis.vaebookLive = (() => {
         (100 * scales[axis].apply(clamp(value, ends[axis]))) / size[axis]);
       node.style.left = `${left}%`;
       node.style.top = `${top}%`;
-      if (handle.colour) node.style.setProperty("--handle", handle.colour);
       const along = handle.x ? 0 : 1;
       const said = [handle.x && `x ${format(at[0])}`, handle.y && `y ${format(at[1])}`];
       const attributes = {
