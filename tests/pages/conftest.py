@@ -30,10 +30,9 @@ PROTOCOLS = {"http": "light", "file": "dark"}
 WIDTHS = {"desktop": 1280, "phone": 390}
 MODES = [f"{protocol}-{s}-{w}" for protocol, s in PROTOCOLS.items() for w in WIDTHS]
 CHINESE_AS_FILES = ["zh/book/index.html", "zh/book/latent_variables/vae_training.html"]
-AXE_OPTIONS = {
-    "light": "{preload: false, resultTypes: ['violations']}",
-    "dark": "{preload: false, resultTypes: ['violations'], runOnly: ['cat.color']}",
-}
+ABOUT_COLOURS = ("color-contrast", "link-in-text-block")
+OTHER_RULES = {"rules": {rule: {"enabled": False} for rule in ABOUT_COLOURS}}
+COLOUR_RULES = {"light": {"runOnly": list(ABOUT_COLOURS)}, "dark": {"runOnly": ["cat.color"]}}
 # A page is settled when the live figures have started, each of which waits for the reader to come.
 SETTLED = """async () => {
   for (const figure of document.querySelectorAll(".vaebook-static")) {
@@ -50,7 +49,7 @@ DRAWN = """() => new Promise((resume) =>
 # Text that looks alike is measured once: contrast follows from the colours, sizes and weights of
 # an element and of all that it stands in, and a chapter has 2,000 texts of 200 looks. Text that
 # axe would pass over (hidden, or without a letter) must not stand for text that is read.
-MEASURE_EACH_LOOK_ONCE = """() => {
+MARK_EACH_LOOK_ONCE = """() => {
   const numbers = new Map(), looks = new Map();
   const lookOf = (element) => {
     if (!element) return 0;
@@ -64,8 +63,6 @@ MEASURE_EACH_LOOK_ONCE = """() => {
     }
     return looks.get(element);
   };
-  for (const element of document.querySelectorAll("[data-new-look]"))
-    element.removeAttribute("data-new-look");
   const known = new Set(), texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (texts.nextNode()) {
     const element = texts.currentNode.parentElement;
@@ -76,9 +73,17 @@ MEASURE_EACH_LOOK_ONCE = """() => {
     known.add(lookOf(element));
     element.dataset.newLook = "";
   }
-  const selector = "[data-new-look], input, select, textarea";
+}"""
+# Before axe compares colours it computes what lies above what, for each element of a page. The
+# marked texts are left, each with all that it stands in, and the links of the text: a tenth.
+KEEP_WHAT_IS_MEASURED = """() => {
+  const measured = "[data-new-look], input, select, textarea", kept = new Set();
+  for (let element of document.querySelectorAll(`${measured}, article a[href], style, link`))
+    for (; element && !kept.has(element); element = element.parentElement) kept.add(element);
+  for (const element of document.querySelectorAll("body *"))
+    if (!kept.has(element)) element.remove();
   const contrasts = ["color-contrast", "color-contrast-enhanced"];
-  axe.configure({ rules: contrasts.map((id) => ({ id, selector })) });
+  axe.configure({ rules: contrasts.map((id) => ({ id, selector: measured })) });
 }"""
 # The shapes of formulas, half of a chapter's elements, are hidden from screen readers: the rules
 # pass over them, if nothing in them can be focused. Without them axe is a third faster.
@@ -242,27 +247,32 @@ class Tab:
         page.goto(self.base + path, wait_until="load")
         page.evaluate(AXE)
         boxes = {}
-        for name in WIDTHS:
+        for name in reversed(WIDTHS):
             self._settle(name)
             boxes[name] = page.evaluate(OVERFLOW), page.evaluate(UNREACHABLE)
-        figures = page.locator(".vaebook-static").all()
-        if figures:
-            self._settle("desktop")
-        faults = [_fault_of(figure) for figure in figures]
+        faults = [_fault_of(figure) for figure in page.locator(".vaebook-static").all()]
         page.evaluate(WITHOUT_SHAPES)
-        violations = {name: self._violations(name) for name in WIDTHS}
-        noted = self.external, self.missing, self.errors
+        violations: dict[str, list[str]] = {name: [] for name in WIDTHS}
+        for name in WIDTHS:
+            self._settle(name)
+            page.evaluate(UNREACHABLE)  # waits until what scrolls at this width can be focused
+            page.evaluate(MARK_EACH_LOOK_ONCE)
+            if self.scheme == "light":
+                violations[name] += self._ask(OTHER_RULES)
+        noted = list(self.external), list(self.missing), list(self.errors)
+        page.evaluate(KEEP_WHAT_IS_MEASURED)  # from here on, figures miss their elements
+        for name in WIDTHS:
+            page.set_viewport_size({"width": WIDTHS[name], "height": 900})
+            violations[name] += self._ask(COLOUR_RULES[self.scheme])
         return {name: Visit(*noted, *boxes[name], violations[name], faults) for name in WIDTHS}
 
     def _settle(self, width: str) -> None:
         self.page.set_viewport_size({"width": WIDTHS[width], "height": 900})
         self.page.evaluate(SETTLED)
 
-    def _violations(self, width: str) -> list[str]:
-        self._settle(width)
-        self.page.evaluate(UNREACHABLE)  # waits until what scrolls at this width can be focused
-        self.page.evaluate(MEASURE_EACH_LOOK_ONCE)
-        result = self.page.evaluate(f"() => axe.run(document, {AXE_OPTIONS[self.scheme]})")
+    def _ask(self, rules: dict[str, Any]) -> list[str]:
+        options = {"preload": False, "resultTypes": ["violations"], **rules}
+        result = self.page.evaluate("options => axe.run(document, options)", options)
         return [_describe(violation) for violation in result["violations"]]
 
 

@@ -71,6 +71,7 @@ def test_the_switch_leads_to_the_same_section(
 
 
 def _look_at(page: Page, section: str) -> None:
+    page.wait_for_load_state()  # a link may just have been followed
     page.evaluate(SETTLED)
     page.evaluate(
         """section => new Promise((resume) => {
