@@ -59,16 +59,16 @@ export default figure({
       }),
       label: (_, { nats }) =>
         `Bars of nats: the dearest dimension costs ${format(nats[0])}, the cheapest ` +
-        `${format(nats.at(-1))}, all together ${format(total(nats), 1)}.`,
+        `${format(nats.at(-1))}, all together ${format(total(nats))}.`,
     },
   ],
   controls: ({ betas }) => [
     { slider: "beta", label: "β in training", values: betas, format: String },
   ],
   numbers: (_, { nats, rate, distortion }) => [
-    ["rate: the code, average of the validation digits", `${format(rate, 1)} nats`],
-    ["distortion: what is left to say", `${format(distortion, 1)} nats`],
-    ["negative ELBO, their sum", `${format(rate + distortion, 1)} nats`],
-    ["the code of the picked digit", `${format(total(nats), 1)} nats`],
+    ["rate: the code, average of the validation digits", `${format(rate)} nats`],
+    ["distortion: what is left to say", `${format(distortion)} nats`],
+    ["negative ELBO, their sum", `${format(rate + distortion)} nats`],
+    ["the code of the picked digit", `${format(total(nats))} nats`],
   ],
 });

@@ -77,33 +77,28 @@ const plane = {
         Plot.line(path, { x: "0", y: "1", stroke: colour.blue, strokeWidth: 1.4, clip: true }),
         Plot.link([0], { x1: shown[0], y1: shown[1], x2: vectors[own][0], y2: vectors[own][1],
           stroke: colour.slate, strokeDasharray: "3 3" }),
-        // Marks are larger than the handles that lie on them.
-        Plot.dot(vectors, { x: "0", y: "1", r: (_, k) => (k === own ? 13 : 11),
-          fill: (_, k) => (k === own ? colour.gold : colour.slate), stroke: colour.paper }),
-        Plot.text(vectors, { x: "0", y: "1", text: (_, k) => String(k + 1), dx: 21,
+        Plot.text(vectors, { x: "0", y: "1", text: (_, k) => String(k + 1), dx: 17,
           fill: colour.ink, fontWeight: "bold" }),
-        Plot.text([target], { x: "0", y: "1", text: ["target"], dy: -23, fill: colour.teal,
+        Plot.text([target], { x: "0", y: "1", text: ["target"], dy: -17, fill: colour.teal,
           fontWeight: "bold" }),
-        Plot.dot([target], { x: "0", y: "1", r: 13, symbol: "cross", fill: colour.teal,
-          stroke: colour.paper }),
-        Plot.text([shown], { x: "0", y: "1", text: ["z"], dy: -21, fill: colour.blue,
+        Plot.text([shown], { x: "0", y: "1", text: ["z"], dy: -16, fill: colour.blue,
           fontWeight: "bold" }),
-        Plot.dot([shown], { x: "0", y: "1", r: 12, fill: colour.blue, stroke: colour.paper }),
         Plot.arrow([0], { x1: z[0], y1: z[1], x2: tip[0], y2: tip[1], stroke: colour.vermilion,
-          strokeWidth: 2.4, headLength: 9, insetStart: 12, clip: true }),
+          strokeWidth: 2.4, headLength: 9, insetStart: 8, clip: true }),
       ],
     };
   },
   label: ({ z, vectors, target }) =>
     `A plane in ${vectors.length} cells, each around its vector. z lies in cell ` +
     `${nearest(z, vectors) + 1}; the loss there is ${format(loss(z, vectors, target))}.`,
-  handles: ({ vectors }) => [
+  handles: ({ z: now, vectors }) => [
     { label: "z, the encoder's answer", x: ({ z }) => inside(z)[0], y: ({ z }) => inside(z)[1],
-      move: (_, x, y) => placed({ z: [x, y] }, [x, y]) },
+      move: (_, x, y) => placed({ z: [x, y] }, [x, y]), colour: colour.blue },
     { label: "Target", x: ({ target }) => target[0], y: ({ target }) => target[1],
-      move: ({ z }, x, y) => placed({ target: [x, y] }, z) },
+      move: ({ z }, x, y) => placed({ target: [x, y] }, z), colour: colour.teal },
     ...vectors.map((_, k) => ({
       label: `Vector ${k + 1}`,
+      colour: k === nearest(now, vectors) ? colour.gold : colour.slate,
       x: (state) => state.vectors[k][0],
       y: (state) => state.vectors[k][1],
       move: ({ z, vectors: all }, x, y) =>

@@ -110,9 +110,6 @@ const plane = {
         fillOpacity: { value: ([, , , share]) => share, scale: null } }),
       ...means.map((mean, k) => Plot.line(ellipse(mean, covariances[k]),
         { ...at, stroke: HUES[k], strokeWidth: 2, strokeDasharray: k ? "7 3" : "none" })),
-      // Larger than the handles that lie on them.
-      ...means.map((mean, k) => Plot.dot([mean], { x: "0", y: "1", r: 12, fill: HUES[k],
-        symbol: k ? "square" : "circle" })),
     ],
   }),
   label: ({ points, means, q }) =>
@@ -121,6 +118,7 @@ const plane = {
       `${format(y, 1)} minutes`).join(". ") + ".",
   handles: [0, 1].map((k) => ({
     label: `Mean of the ${NAMES[k]} Gaussian`,
+    colour: HUES[k],
     x: ({ means }) => means[k][0],
     y: ({ means }) => means[k][1],
     move: ({ means }, x, y) => ({ history: [], refused: false, next: "E",

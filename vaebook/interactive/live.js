@@ -112,7 +112,7 @@ globalThis.vaebookLive = (() => {
 
   // ---- elements ----
 
-  const SVG = ["svg", "circle", "line"];
+  const SVG = ["svg", "circle", "polygon", "line"];
 
   function make(tag, parent, attributes = {}, text = "") {
     const node = SVG.includes(tag)
@@ -261,10 +261,10 @@ globalThis.vaebookLive = (() => {
   // `label` is the plot's alternative text. `depends` lists the entries of the state on which the
   // plot depends, if not on all: others then move the handles and nothing else. `handles` is a
   // list, or a function of the state that returns one, of {label, x(state), y(state),
-  // move(state, x, y), text(state)}: points to drag, or to move by the arrow keys. Without x or y a
-  // handle moves along the other axis only. `press` receives the place of a click; offer the same
-  // by a control, for the keyboard. `legend` is a list of [text, colour, dashes or "dot", width,
-  // opacity].
+  // move(state, x, y), text(state), colour}: points to drag, or to move by the arrow keys. Without x
+  // or y a handle moves along the other axis only. `press` receives the place of a click; offer the
+  // same by a control, for the keyboard. `legend` is a list of [text, colour, dashes or "dot" or
+  // "triangle", width, opacity].
   function plotPanel(panel, parent, figure) {
     const box = make("div", parent, { class: "vaebook-panel" });
     if (panel.wide) box.classList.add("vaebook-wide");
@@ -359,6 +359,7 @@ globalThis.vaebookLive = (() => {
         (100 * scales[axis].apply(clamp(value, ends[axis]))) / size[axis]);
       node.style.left = `${left}%`;
       node.style.top = `${top}%`;
+      node.style.setProperty("--handle", handle.colour ?? colour.vermilion);
       const along = handle.x ? 0 : 1;
       const said = [handle.x && `x ${format(at[0])}`, handle.y && `y ${format(at[1])}`];
       const attributes = {
@@ -436,6 +437,8 @@ globalThis.vaebookLive = (() => {
       const item = make("span", list);
       const sample = make("svg", item, { viewBox: "0 0 28 8", "aria-hidden": "true", opacity });
       if (dashes === "dot") make("circle", sample, { cx: 14, cy: 4, r: 4, style: `fill: ${stroke}` });
+      else if (dashes === "triangle")
+        make("polygon", sample, { points: "14,0 18.6,8 9.4,8", style: `fill: ${stroke}` });
       else make("line", sample, { x1: 0, x2: 28, y1: 4, y2: 4, "stroke-width": width,
         "stroke-dasharray": dashes, style: `stroke: ${stroke}` });
       item.append(text);

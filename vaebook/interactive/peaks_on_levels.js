@@ -78,7 +78,7 @@ const view = latest((counts, width) => ({
 const peaks = {
   title: "The density, and the levels that occur",
   height: 260,
-  legend: [["density", colour.vermilion, "none"], ["share of each level", colour.slate, "", 7]],
+  legend: [["density", colour.vermilion, "none"], ["share of each level", colour.slate, "", 7, 0.3]],
   plot: ({ counts, width }) => {
     const [low, high] = shown(counts);
     const bars = levels(counts).filter(({ level }) => level > low && level < high);
@@ -90,6 +90,7 @@ const peaks = {
     return {
       x: { domain: [low, high], label: "level", ticks: bars.map(({ level }) => level) },
       y: { domain: [0, top], label: "density (cut off above)" },
+      marginLeft: 50,
       marks: [
         Plot.rect(bars, { x1: ({ level }) => level - 0.5, x2: ({ level }) => level + 0.5, y1: 0,
           y2: "share", fill: colour.slate, fillOpacity: 0.3, stroke: colour.paper }),
@@ -111,16 +112,16 @@ const price = {
   title: "Bits a number, against the width of the peaks",
   height: 260,
   legend: [...CURVES.map(([, text, stroke, dashes]) => [text, stroke, dashes]),
-    ["entropy of the shares", colour.ink, "1 3"]],
+    ["entropy of the shares", colour.ink, "2 6", 4]],
   plot: ({ width }, { curves: all, floor }) => ({
     x: { type: "log", domain: WIDTHS, label: "width of a peak, levels",
       ticks: [0.001, 0.01, 0.1, 1], tickFormat: String },
     y: { domain: [Math.min(0, ...all.map(({ bare }) => bare)), floor + 2.5], label: null, grid: true },
     marks: [
       Plot.ruleX([width], { stroke: colour.ink }),
-      Plot.ruleY([floor], { stroke: colour.ink, strokeDasharray: "1 3", strokeWidth: 1.6 }),
       ...CURVES.map(([name, , stroke, strokeDasharray]) => Plot.line(all, {
         x: "width", y: name, stroke, strokeDasharray, strokeWidth: 2.2, clip: true })),
+      Plot.ruleY([floor], { stroke: colour.ink, strokeDasharray: "2 6", strokeWidth: 4 }), // on top
     ],
   }),
   label: ({ width }, { now }) =>

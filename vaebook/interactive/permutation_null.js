@@ -62,27 +62,18 @@ function advance({ shuffled }, { points, first }) {
 }
 
 const side = (width) => Math.min(width, 312) - 12; // of the square of points
-const ABOVE = 30; // room for the key
-const KEY = [["first: dots", colour.blue, "circle"],
-  ["second: triangles", colour.vermilion, "triangle"]];
 
 const plane = {
-  height: (width) => side(width) + ABOVE + 6,
+  height: (width) => side(width) + 12,
   title: "the two samples, as dealt out now",
+  legend: [["first: dots", colour.blue, "dot"], ["second: triangles", colour.vermilion, "triangle"]],
   plot: (_, { points, dealt }, width) => ({
     x: { domain: [-5.5, 5.5], axis: null },
     y: { domain: [-5.5, 5.5], axis: null },
-    marginTop: ABOVE, marginBottom: 6,
+    marginTop: 6, marginBottom: 6,
     marginLeft: (width - side(width)) / 2, marginRight: (width - side(width)) / 2,
     marks: [
       Plot.frame({ stroke: colour.rule }),
-      KEY.map(([text, fill, symbol], i) => {
-        const place = { frameAnchor: "top-left", dy: -16, dx: 8 + (i * side(width)) / 2 };
-        return [
-          Plot.dot([text], { ...place, symbol, fill, r: 4 }),
-          Plot.text([text], { ...place, dx: place.dx + 10, lineAnchor: "middle", fill: colour.ink }),
-        ];
-      }),
       Plot.dot(points, { x: "0", y: "1", r: 3, clip: true,
         symbol: (_, i) => (dealt[i] ? "circle" : "triangle"),
         fill: (_, i) => (dealt[i] ? colour.blue : colour.vermilion) }),
