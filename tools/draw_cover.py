@@ -43,7 +43,7 @@ def picture(pixels: np.ndarray, x: float, y: float, side: float) -> str:
     )
 
 
-def text(words: str, x: float, y: float, *, size: int = 22, color: str = SLATE) -> str:
+def text(words: str, x: float, y: float, *, size: int = 28, color: str = SLATE) -> str:
     """Return centred italic words."""
     return (
         f'<text x="{x:g}" y="{y:g}" font-size="{size}" fill="{color}" '
@@ -69,18 +69,20 @@ def draw(digit: np.ndarray, reconstruction: np.ndarray, new_digits: np.ndarray) 
         f'<path d="M{curve}" fill="none" stroke="{VERMILION}" stroke-width="3.5"/>',
         f'<path d="M365 166H535" stroke="{INK}" stroke-width="2"/>',
         f'<circle cx="476" cy="166" r="7" fill="{VERMILION}"/>',
-        text("encoder", 280, 127, color=BLUE),
-        text("decoder", 620, 127, color=BLUE),
+        text("encoder", 280, 129, color=BLUE),
+        text("decoder", 620, 129, color=BLUE),
         text("a digit x", 104, 236),
-        text("its code: q(z | x), and one draw z", 450, 236),
-        text("the mean of p(x | z)", 770, 236),
-        f'<path d="M24 272H876" stroke="{SLATE}" stroke-opacity="0.35"/>',
-        text("and new digits, decoded from draws of the prior", 450, 312),
+        text("its code: q(z | x),", 450, 236),
+        text("and one draw z", 450, 270),
+        text("the mean", 796, 236),
+        text("of p(x | z)", 796, 270),
+        f'<path d="M24 306H876" stroke="{SLATE}" stroke-opacity="0.35"/>',
+        text("and new digits, decoded from draws of the prior", 450, 352),
     ]
     side = 852 / len(new_digits)
-    parts += [picture(new, 24 + i * side + 4, 330, side - 8) for i, new in enumerate(new_digits)]
+    parts += [picture(new, 24 + i * side + 4, 372, side - 8) for i, new in enumerate(new_digits)]
     return (
-        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 900 412" '
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 900 454" '
         "font-family=\"'Source Serif 4', Charter, Georgia, serif\">" + "\n".join(parts) + "</svg>\n"
     )
 
