@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 
 import pytest
 from playwright.sync_api import Error
@@ -15,6 +16,12 @@ The tests of the pages need Chromium, and none starts on this machine. Do one of
   - let Playwright download it:  python -m playwright install --with-deps chromium
   - name it:                     export CHROMIUM=/path/to/chromium
 """
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c():
+    """Let Ctrl-C interrupt, also where a shell has started the tests in the background."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
