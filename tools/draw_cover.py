@@ -82,7 +82,7 @@ def draw(digit: np.ndarray, reconstruction: np.ndarray, new_digits: np.ndarray) 
     side = 852 / len(new_digits)
     parts += [picture(new, 24 + i * side + 4, 372, side - 8) for i, new in enumerate(new_digits)]
     return (
-        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 900 454" '
+        '<svg xmlns="http://www.w3.org/2000/svg" width="900" height="454" viewBox="0 0 900 454" '
         "font-family=\"'Source Serif 4', Charter, Georgia, serif\">" + "\n".join(parts) + "</svg>\n"
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from PIL import Image
 
 VOID_ALTS = {"", "image", "figure", "picture", "plot", "output"}
 
@@ -135,6 +137,28 @@ def test_images_say_what_they_show(parse: Any, path: str) -> None:
     ]
     file_names = [i for i in parse(path).images if re.search(r"\.(png|svg)$", i.get("alt") or "")]
     assert silent + file_names == []
+
+
+def test_pictures_state_their_own_proportions(parse: Any, built_book: Path, path: str) -> None:
+    """The room that is kept for a picture is that which it takes, and nothing moves."""
+    stated = [image for image in parse(path).images if image.get("height")]
+    sources = [(built_book / path).parent / unquote(image["src"] or "") for image in stated]
+    shares = [float(image["width"] or 0) / float(image["height"] or 0) for image in stated]
+    own = [_proportions(source) for source in sources]
+    assert shares == pytest.approx(own, rel=0.02)
+
+
+@functools.cache
+def _proportions(file: Path) -> float:
+    """Return the width of a picture over its height."""
+    if file.suffix != ".svg":
+        width, height = Image.open(file).size
+        return width / height
+    box = re.search(
+        r'<svg\b[^>]*?viewBox="[-\d.]+ [-\d.]+ ([\d.]+) ([\d.]+)"', file.read_text("utf-8")
+    )
+    assert box, f"{file} states no box"
+    return float(box[1]) / float(box[2])
 
 
 def test_says_what_it_is(parse: Any, built_book: Path, path: str) -> None:
