@@ -43,10 +43,10 @@ def picture(pixels: np.ndarray, x: float, y: float, side: float) -> str:
     )
 
 
-def text(words: str, x: float, y: float, *, size: int = 28, color: str = SLATE) -> str:
+def text(words: str, x: float, y: float, color: str = SLATE) -> str:
     """Return centred italic words."""
     return (
-        f'<text x="{x:g}" y="{y:g}" font-size="{size}" fill="{color}" '
+        f'<text x="{x:g}" y="{y:g}" font-size="28" fill="{color}" '
         f'text-anchor="middle" font-style="italic">{words}</text>'
     )
 
@@ -69,8 +69,8 @@ def draw(digit: np.ndarray, reconstruction: np.ndarray, new_digits: np.ndarray) 
         f'<path d="M{curve}" fill="none" stroke="{VERMILION}" stroke-width="3.5"/>',
         f'<path d="M365 166H535" stroke="{INK}" stroke-width="2"/>',
         f'<circle cx="476" cy="166" r="7" fill="{VERMILION}"/>',
-        text("encoder", 280, 129, color=BLUE),
-        text("decoder", 620, 129, color=BLUE),
+        text("encoder", 280, 129, BLUE),
+        text("decoder", 620, 129, BLUE),
         text("a digit x", 104, 236),
         text("its code: q(z | x),", 450, 236),
         text("and one draw z", 450, 270),
