@@ -150,6 +150,21 @@ def test_labels_of_a_drawing_are_replaced_and_its_outlines_kept():
     assert "<use" not in drawing
 
 
+def test_a_label_keeps_its_end_at_a_tick_and_its_beginning_in_a_legend():
+    """The name of an axis stands behind the last tick, turned."""
+    turned = DRAWING.replace("(10 20) ", "(5 20) rotate(-90) ")
+    tick = f'<g id="ytick_1">{DRAWING}</g>'
+    for drawing, anchor in (
+        (tick, "end"),
+        (f'<g id="ytick_1"></g>{turned}', "middle"),
+        (f'<g id="ytick_1"><g id="text_1"></g></g>{DRAWING}', "middle"),
+        (f'<g id="legend_1"/>{DRAWING}', "start"),
+    ):
+        said = words.translate_drawing(drawing, {"a chord": "弦"})
+        assert f"text-anchor: {anchor}" in said
+    assert 'x="12"' in words.translate_drawing(tick, {"a chord": "弦"})
+
+
 def test_words_in_a_formula_but_not_its_indices():
     latex = r"p_{\text{data}} = 0 \text{ for every } x"
     assert words.in_maths(latex) == ["for every"]

@@ -63,7 +63,8 @@ def is_label(text: str) -> bool:
 def translate_drawing(drawing: str, known: dict[str, str]) -> str:
     """Return a drawing with the labels that are known in another language.
 
-    A label keeps its middle; in a legend, or where others begin below or above it, its beginning.
+    A label keeps its middle; in a legend, or where others begin below or above it, its beginning;
+    at a tick of the vertical axis, its end.
     """
     legends = [match.start() for match in re.finditer(r'<g id="legend_', drawing)]
     columns = Counter(match["place"].partition(" ")[0] for match in LABEL.finditer(drawing))
@@ -76,15 +77,26 @@ def translate_drawing(drawing: str, known: dict[str, str]) -> str:
         width = max(places, default=0) + 0.6 * UNITS
         size = float(match["scale"]) * UNITS
         in_column = columns[match["place"].partition(" ")[0]] > 1
-        starts = in_column or any(start < match.start() for start in legends)
-        at = 0.0 if starts else width * size / UNITS / 2
-        anchor = "start" if starts else "middle"
+        if _is_at_a_tick(drawing, match):
+            anchor, share = "end", 1.0
+        elif in_column or any(start < match.start() for start in legends):
+            anchor, share = "start", 0.0
+        else:
+            anchor, share = "middle", 0.5
+        at = share * width * size / UNITS
         kept = "".join(DEFINITIONS.findall(match["glyphs"]))
         style = f"{match['style']}; font: {size:.4g}px {FONTS}; text-anchor: {anchor}"
         label = f'<text x="{at:.4g}" style="{style}">{html.escape(text)}</text>'
         return f'<g transform="{match["place"]}">{kept}{label}</g>'
 
     return LABEL.sub(replace, drawing)
+
+
+def _is_at_a_tick(drawing: str, label: re.Match[str]) -> bool:
+    """Tell whether a label is the text of a tick of the vertical axis."""
+    tick = drawing.rfind('<g id="ytick_', 0, label.start())
+    is_first = tick >= 0 and drawing.count('<g id="text_', tick, label.start()) == 1
+    return is_first and "rotate" not in label["place"]
 
 
 # ---- scripts of live figures: the strings that a reader sees or hears ----

@@ -75,7 +75,7 @@ def evaluate(blank):
 def show(page, tmp_path):
     """Put a figure on a bare page with the book's runner; collect what the console says."""
 
-    def open_page(figure, theme="light"):
+    def open_page(figure, theme="light", translate=str):
         variables = "".join(f"--vb-{name}: {colour};" for name, colour in COLOURS[theme].items())
         page.messages = []
         page.on("console", lambda message: page.messages.append(message.text))
@@ -84,7 +84,7 @@ def show(page, tmp_path):
         markup = figure._repr_html_().replace(
             'class="vaebook-static"', 'class="vaebook-static" data-shared="shared.js"'
         )
-        module = source(f"{figure.module}.js")
+        module = translate(source(f"{figure.module}.js"))
         content = (
             '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>figure</title>'
             '<meta name="viewport" content="width=device-width">'

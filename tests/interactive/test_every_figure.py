@@ -1,5 +1,6 @@
 """What every live figure keeps: it answers whoever moves it, by whatever means, and is quiet."""
 
+import functools
 import gzip
 import importlib
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 import vaebook.interactive
+from tools import catalogues, words
 from tools.pages.live import STILLS, read_stills, short_checksum
 from vaebook.interactive.figure import SHARED, source
 
@@ -27,6 +29,10 @@ SHOWN = """root => [
   ...[...root.querySelectorAll("table, output")].map(node => node.textContent),
   ...[...root.querySelectorAll("input")].map(input => `${input.value} ${input.checked}`),
 ].join("\\n")"""
+# What it draws: places and shapes, but no words.
+SHAPES = ".vaebook-panels svg :is(path, line, rect, circle)"
+DRAWN = """nodes => nodes.map(
+  node => node.outerHTML.replace(/plot-clip-\\d+/g, "clip").replace(/ aria-[a-z]+="[^"]*"/g, ""))"""
 
 
 @pytest.fixture(params=NAMES)
@@ -71,6 +77,18 @@ def test_on_a_phone(show, page, figure):
     check_accessibility(page, options={"runOnly": ["cat.color", "cat.aria"]})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     check_handles(page, shown(page), "touch")
+    assert page.messages == []
+
+
+def test_draws_the_same_in_chinese(show, page, figure):
+    """No word that is translated is a name by which the script finds its numbers."""
+    known = catalogues.translations(f"figures/{figure.module}")
+    drawn = []
+    for translate in (str, functools.partial(words.translate_script, known=known)):
+        show(figure, translate=translate)
+        settle(page)
+        drawn.append(page.locator(SHAPES).evaluate_all(DRAWN))
+    assert drawn[0] == drawn[1]
     assert page.messages == []
 
 

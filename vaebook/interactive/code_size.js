@@ -1,6 +1,6 @@
 // The same digits, restored from codes of a chosen size: by a plane, and by two networks.
 
-const { Plot, colour, figure, format, rows, word } = vaebookLive;
+const { Plot, colour, figure, format, list, rows, word } = vaebookLive;
 const NAMES = { PCA: "PCA", autoencoder: word("autoencoder") };
 
 /** Sum over the pixels of the squared difference of two images of bytes, in units of full ink. */
@@ -60,7 +60,7 @@ const errors = {
   legend: LOOKS.map(([stroke, dashes], k) => [Object.values(NAMES)[k], stroke, dashes]),
   label: ({ size }, { codes }) =>
     `Mean error of a test digit against the size of the code. At ${numbers(size)}: ` +
-    codes.map(({ name, error }) => `${name} ${format(error, 1)}`).join(", ") + ".",
+    list(codes.map(({ name, error }) => `${name} ${format(error, 1)}`)) + word("."),
 };
 
 export default figure({
@@ -76,5 +76,5 @@ export default figure({
   ],
   describe: ({ size }, { codes }) =>
     `From ${numbers(size)}, mean error over all test digits: ` +
-    codes.map(({ name, error }) => `${name} ${format(error, 1)}`).join(", ") + ".",
+    list(codes.map(({ name, error }) => `${name} ${format(error, 1)}`)) + word("."),
 });

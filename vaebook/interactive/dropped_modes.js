@@ -1,7 +1,7 @@
 // What three divergences charge a model q that leaves out modes of p, or makes them too broad.
 // p is an even mixture of round normal peaks on a line, q of those among them that are kept.
 
-const { Plot, colour, figure, format, linspace, logNormal, logSumExp, word } = vaebookLive;
+const { Plot, colour, figure, format, linspace, list, logNormal, logSumExp, word } = vaebookLive;
 
 /** Log-density at x of an even mixture of normal distributions. */
 export const logMixture = (x, centres, std) =>
@@ -106,7 +106,7 @@ const bars = {
     marginTop: 24,
   }),
   label: (_, { now }) => now
-    ? "Bars of nats. " + Object.entries(NAMES).map(([k, n]) => `${n} ${nats(now[k])}`).join(", ")
+    ? "Bars of nats. " + list(Object.entries(NAMES).map(([k, n]) => `${n} ${nats(now[k])}`))
     : "No bars: q is empty.",
 };
 

@@ -115,7 +115,7 @@ const plane = {
   label: ({ points, means, q }) =>
     `${points.length} eruptions; ${q.filter((row) => row[1] > 0.5).length} of them rather red. ` +
     means.map(([x, y], k) => `The ${NAMES[k]} ellipse is centred at ${format(x)} and ` +
-      `${format(y, 1)} minutes`).join(". ") + ".",
+      `${format(y, 1)} minutes`).join(word(". ")) + word("."),
   handles: [0, 1].map((k) => ({
     label: `Mean of the ${NAMES[k]} Gaussian`,
     colour: HUES[k],

@@ -1,8 +1,8 @@
 // A kernel density estimate of one number: a bump on each datum, and their sum. The reader moves
 // the bandwidth h, and sees what it does to the data themselves and to data held out.
 
-const { Plot, clamp, colour, figure, format, linspace, logNormal, logSumExp, nats, normal,
-  once } = vaebookLive;
+const { Plot, clamp, colour, figure, format, linspace, list, logNormal, logSumExp, nats,
+  normal, once, word } = vaebookLive;
 
 const average = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
 
@@ -84,7 +84,7 @@ const choosing = {
   }),
   label: ({ h }, { now }) =>
     `Three curves against the bandwidth. At ${format(h)} they stand at ` +
-    CURVES.map(([name, text]) => `${format(now[name])} for ${text}`).join(", ") + ".",
+    list(CURVES.map(([name, text]) => `${format(now[name])} for ${text}`)) + word("."),
   handles: [{
     label: "Bandwidth",
     x: ({ h }) => h,

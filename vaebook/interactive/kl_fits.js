@@ -114,13 +114,17 @@ const costs = {
   legend: [["KL(p ‖ q), the forward one", colour.blue], ["KL(q ‖ p), the reverse one", colour.teal, "2 3"]],
   plot: (_, { parts }) => {
     const shown = parts.filter(near);
-    const curve = (name, stroke, strokeDasharray) =>
-      Plot.line(shown, { x: "x", y: (part) => clamp(part[name], [-0.4, MOST]), stroke, strokeWidth: 2,
+    const curve = (cost, stroke, strokeDasharray) =>
+      Plot.line(shown, { x: "x", y: (part) => clamp(cost(part), [-0.4, MOST]), stroke, strokeWidth: 2,
         strokeDasharray });
     return {
       x: { domain: SHOWN, label: "x" },
       y: { domain: [-0.4, MOST], label: "nats at x", ticks: 4 },
-      marks: [Plot.ruleY([0]), curve("forward", colour.blue, "none"), curve("reverse", colour.teal, "2 3")],
+      marks: [
+        Plot.ruleY([0]),
+        curve(({ forward }) => forward, colour.blue, "none"),
+        curve(({ reverse }) => reverse, colour.teal, "2 3"),
+      ],
     };
   },
   label: (_, { forward, reverse }) =>

@@ -596,7 +596,10 @@ globalThis.vaebookLive = (() => {
   /** A single word that readers see: by this mark the tool for translators finds it. */
   const word = (text) => text;
 
-  return { Plot, array, clamp, codeAt, colour, drawPicture, figure, format, latest, linspace,
+  /** A list in a sentence. */
+  const list = (texts) => texts.join(word(", "));
+
+  return { Plot, array, clamp, codeAt, colour, drawPicture, figure, format, latest, linspace, list,
     logNormal, logSumExp, make, movableCode, movableNormal, nats, network, normal, once, random, rows,
     word };
 })();

@@ -1,6 +1,6 @@
 // What each model says of one digit: -log P(x) or a bound on it, beside the nearest training digit.
 
-const { Plot, colour, figure, format, rows } = vaebookLive;
+const { Plot, colour, figure, format, list, rows, word } = vaebookLive;
 
 /** Number of pixels in which two black and white images differ. */
 export const pixelsOff = (a, b) => a.reduce((sum, pixel, i) => sum + (pixel !== b[i]), 0);
@@ -50,7 +50,7 @@ const costs = {
   },
   label: ({ models, image }) =>
     "Nats by model, the cheapest first: " +
-    ranking(models, image).map(([name, nats]) => `${name} ${format(nats, 0)}`).join(", ") + ".",
+    list(ranking(models, image).map(([name, nats]) => `${name} ${format(nats, 0)}`)) + word("."),
 };
 
 export default figure({

@@ -2,7 +2,7 @@
 // the peaks narrow, and sees the bits of a density, of the same density when noise fills the steps,
 // and of probabilities of levels.
 
-const { Plot, clamp, colour, figure, format, latest, linspace, once } = vaebookLive;
+const { Plot, clamp, colour, figure, format, latest, linspace, list, once, word } = vaebookLive;
 
 const sigmoid = (x) => 1 / (1 + Math.exp(-x));
 const N_NOISES = 16;
@@ -126,7 +126,7 @@ const price = {
   }),
   label: ({ width }, { now }) =>
     `Three curves of bits. At a width of ${sayWidth(width)} levels they stand at ` +
-    CURVES.map(([name, text]) => `${format(now[name])} for the ${text}`).join(", ") + ".",
+    list(CURVES.map(([name, text]) => `${format(now[name])} for the ${text}`)) + word("."),
   handles: [{
     label: "Width",
     x: ({ width }) => width,

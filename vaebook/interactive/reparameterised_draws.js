@@ -2,7 +2,7 @@
 // f(z) = log p(x|z) of the model x | z ~ N(weight z + offset, noise_std^2); q = N(mean, exp(log_std)^2).
 
 const { Plot, clamp, colour, figure, format, latest, linspace, logNormal, movableNormal, normal,
-  random } = vaebookLive;
+  random, word } = vaebookLive;
 
 const N_DRAWS = 40;
 
@@ -158,7 +158,7 @@ export default figure({
   numbers: (_, now) => [
     [`${N_DRAWS} draws`, "mean \u00b1 error", "spread"],
     ["exact", format(now.exact), "0"],
-    row("reparameterised", now.ofThrough),
+    row(word("reparameterised"), now.ofThrough),
     row("score function", now.ofScore),
   ],
 });

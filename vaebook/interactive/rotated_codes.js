@@ -1,7 +1,7 @@
 // A linear model of two hidden drivers whose matrix the reader turns: the density of the readings
 // stays, and what the drivers do changes. Model: x = W R(angle) z + noise, z standard normal.
 
-const { Plot, colour, figure, format, linspace, once } = vaebookLive;
+const { Plot, colour, figure, format, linspace, list, once, word } = vaebookLive;
 
 /** Rows of W times the rotation by an angle. */
 export function turned(weight, angle) {
@@ -111,7 +111,7 @@ const seen = {
   label: ({ data }, { weight }) =>
     `Readings of ${data.readings.length} days and the ellipses of the model's density, which do not move. ` +
     [0, 1].map((k) => `Driver ${k + 1} points to ` +
-      `(${data.shown.map((i) => format(REACH * weight[i][k])).join(", ")})`).join("; ") + ".",
+      `(${list(data.shown.map((i) => format(REACH * weight[i][k])))})`).join(word("; ")) + word("."),
   handles: [{
     label: "What driver 1 does; turns the matrix",
     x: ({ data }, { weight }) => REACH * weight[data.shown[0]][0],

@@ -1,7 +1,7 @@
 // A hidden Markov model on its trellis: one column a day, one row a state. The reader changes what
 // was observed. An observation is the number of a symbol, or -1 for a day without one.
 
-const { Plot, colour, figure, format } = vaebookLive;
+const { Plot, colour, figure, format, list, word } = vaebookLive;
 
 const sum = (values) => values.reduce((total, value) => total + value, 0);
 const scaled = (values) => values.map((value) => value / sum(values));
@@ -123,8 +123,8 @@ const trellis = {
   label: (state, { days, best }) =>
     `Trellis of ${state.observations.length} days. Probabilities given ${VIEWS[state.shown]}: ` +
     days[state.shown].map((day, t) => `day ${t + 1}, ${said(state, state.observations[t])}: ` +
-      day.map((p, k) => `${state.states[k]} ${share(p)}`).join(", ")).join("; ") +
-    `. Most probable path: ${best.path.map((k) => state.states[k]).join(", ")}.`,
+      list(day.map((p, k) => `${state.states[k]} ${share(p)}`))).join(word("; ")) +
+    `. Most probable path: ${list(best.path.map((k) => state.states[k]))}.`,
   // A click chooses the day; on the day that is chosen, the next symbol.
   press: (state, x) => {
     const day = Math.round(x), now = state.observations[day - 1];
@@ -152,6 +152,6 @@ export default figure({
       (k, t) => days.posterior[t][k] < Math.max(...days.posterior[t])).length)],
   ],
   describe: (state, { days }) => `Day ${state.day}, ${said(state, state.observations[state.day - 1])}: ` +
-    state.states.map((name, k) => `${name} ${share(days[state.shown][state.day - 1][k])}`).join(", ") +
+    list(state.states.map((name, k) => `${name} ${share(days[state.shown][state.day - 1][k])}`)) +
     ` given ${VIEWS[state.shown]}.`,
 });

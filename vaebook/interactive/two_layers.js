@@ -1,7 +1,7 @@
 // The posterior of a linear hierarchy with two layers, and what three kinds of q can say of it.
 // z₂ is one number, z₁ has d units z₂a + noise of variance 1, x is z₁ + noise of deviation σ.
 
-const { Plot, colour, figure, format, linspace, nats, word } = vaebookLive;
+const { Plot, colour, figure, format, linspace, list, nats, word } = vaebookLive;
 
 /** Entries of the posterior's precision: of z₂, between z₂ and a unit of z₁, of a unit of z₁. */
 export const precision = ({ strength, noise, units }) => ({
@@ -86,7 +86,7 @@ const bars = {
     ],
   }),
   label: (_, { lost }) => "Nats lost. " +
-    Object.entries(NAMES).map(([key, name]) => `${name}: ${nats(lost[key])}`).join(", ") + ".",
+    list(Object.entries(NAMES).map(([key, name]) => `${name}: ${nats(lost[key])}`)) + word("."),
 };
 
 export default figure({
