@@ -67,6 +67,20 @@ def test_all_that_is_said_is_translated(book):
     assert 'id="a-chapter"' in page  # the address of a section is the same in both editions
 
 
+def test_words_of_a_run_are_translated(book):
+    """Those that its cells have recorded. A number stays, as does a word without translation."""
+    said = "{result}`best`, {result}`worst`, {result}`nats`."
+    (book.folder / "book/chapter.md").unlink()
+    recorded = {"best": "random", "worst": "rows", "nats": "-84.7"}
+    text = f"# A chapter\n\n{said}\n\n$$1 + 1 = 2$$ (eq-sum)"
+    book.write_notebook("book/chapter.ipynb", text, recorded)
+    translate(**{said: said, "random": "随机"})
+    assert build_chinese(book) == ""
+    shown = ("随机", "rows", "−84.7")
+    spans = ", ".join(f'<span class="result">{text}</span>' for text in shown)
+    assert f"{spans}." in book.page("book/chapter.html")
+
+
 def test_other_pages_are_the_english_ones(book):
     translate()
     assert build_chinese(book) == ""

@@ -27,6 +27,7 @@ from sphinx.util.nodes import extract_messages
 from sphinx_exercise.nodes import is_exercise_node
 
 from tools import catalogues, words
+from tools.pages import results
 from vaebook._files import write_atomically
 
 if TYPE_CHECKING:
@@ -98,8 +99,8 @@ class CollectMessages(SphinxTransform):
         found = [*said, *(message for message, _ in others)]
         self.env.metadata[page]["messages"] = [*filter(says_something, dict.fromkeys(found))]
         if is_chinese(self.app) and page in chinese_pages(self.app):
-            # The labels of drawings fail no build: some are words of a run, such as those that a
-            # model drew, and not the same on every machine.
+            # Labels of drawings and results fail no build: some are words of a run, such as those
+            # that a model drew, and not the same on every machine.
             for problem in catalogues.problems(page, filter(says_something, dict.fromkeys(said))):
                 logger.warning(f"{problem}. Run `make messages`", location=page)
             known = catalogues.translations(page)
@@ -123,6 +124,9 @@ class CollectMessages(SphinxTransform):
             elif isinstance(node, nodes.image):
                 for text in words.in_drawing(read_drawing(self.env, node)):
                     yield text, leave
+        for _name, value in results.recorded(self.env):
+            if not re.search(r"\d", value):
+                yield value, leave
 
     def _put_text(self, node: nodes.Element, text: str) -> None:
         source, line = self.document["source"], node.line or 0
@@ -167,7 +171,7 @@ def put_text(node: nodes.Element, text: str) -> None:
 
 
 def leave(to: str) -> None:
-    """Leave the label of a drawing to `TranslateDrawings`, which takes all at once."""
+    """Leave the label of a drawing to `TranslateDrawings`, and a result to `TranslateResults`."""
 
 
 def place_of(env: BuildEnvironment, image: nodes.image) -> Path:
@@ -201,6 +205,21 @@ class TranslateDrawings(SphinxTransform):
                 if not file.exists():
                     write_atomically(file, after.encode())
                 node["uri"] = str(Path(node["uri"]).with_name(file.name))
+
+
+class TranslateResults(SphinxPostTransform):
+    """Show a word that a run has chosen, and a list, in the language of the edition."""
+
+    default_priority = 4  # before `results.ShowResults`
+
+    def run(self, **kwargs: Any) -> None:
+        """Change one page, just before it is written."""
+        if not is_chinese(self.app):
+            return
+        known = catalogues.translations(self.env.docname)
+        for node in list(self.document.findall(results.result_reference)):
+            if value := results.look_up(self.env, self.env.docname, node["key"]):
+                results.show(node, known.get(value, value.replace(", ", _(", "))))
 
 
 def leave_translator(app: Sphinx, doctree: nodes.document) -> None:
@@ -358,6 +377,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_transform(CollectMessages)
     app.add_transform(TranslateDrawings)
     app.add_post_transform(TitlesOfExercises)
+    app.add_post_transform(TranslateResults)
     app.connect("builder-inited", prepare, priority=900)
     app.connect("env-get-outdated", outdated)
     app.connect("env-updated", rewrite)
@@ -365,4 +385,4 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("doctree-read", leave_translator, priority=900)
     app.connect("html-page-context", show_other_edition)
     app.connect("build-finished", finish, priority=950)  # after the formulas are set
-    return {"parallel_read_safe": True, "parallel_write_safe": True, "env_version": 1}
+    return {"parallel_read_safe": True, "parallel_write_safe": True, "env_version": 2}

@@ -79,6 +79,11 @@ def look_up(env: BuildEnvironment, docname: str, key: str) -> str | None:
     return value.replace("-", "\N{MINUS SIGN}", 1) if value and value[0] == "-" else value
 
 
+def show(node: result_reference, text: str) -> None:
+    """Put a text in the place of a reference."""
+    node.replace_self(nodes.inline("", text, classes=["result"]))
+
+
 class ShowResults(SphinxPostTransform):
     """Replace every reference by its value."""
 
@@ -95,8 +100,7 @@ class ShowResults(SphinxPostTransform):
                     f"record({node['key'].rpartition('/')[2]}=…), or correct the name"
                 )
                 logger.warning(message, location=node)
-            text = node["key"] if value is None else value
-            node.replace_self(nodes.inline("", text, classes=["result"]))
+            show(node, node["key"] if value is None else value)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
