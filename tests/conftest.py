@@ -5,7 +5,7 @@ import re
 import signal
 
 import pytest
-from playwright.sync_api import Error
+from playwright.sync_api import Error, expect
 from xdist.scheduler import LoadFileScheduling
 
 from tools.browser import find_browser
@@ -16,6 +16,8 @@ The tests of the pages need Chromium, and none starts on this machine. Do one of
   - let Playwright download it:  python -m playwright install --with-deps chromium
   - name it:                     export CHROMIUM=/path/to/chromium
 """
+
+expect.set_options(timeout=60_000)  # milliseconds: a machine may be slow, and do other work
 
 
 @pytest.fixture(scope="session", autouse=True)
