@@ -262,12 +262,15 @@ class Tab:
         noted = list(self.external), list(self.missing), list(self.errors)
         page.evaluate(KEEP_WHAT_IS_MEASURED)  # from here on, figures miss their elements
         for name in WIDTHS:
-            page.set_viewport_size({"width": WIDTHS[name], "height": 900})
+            self._widen(name)
             violations[name] += self._ask(COLOUR_RULES[self.scheme])
         return {name: Visit(*noted, *boxes[name], violations[name], faults) for name in WIDTHS}
 
-    def _settle(self, width: str) -> None:
+    def _widen(self, width: str) -> None:
         self.page.set_viewport_size({"width": WIDTHS[width], "height": 900})
+
+    def _settle(self, width: str) -> None:
+        self._widen(width)
         self.page.evaluate(SETTLED)
 
     def _ask(self, rules: dict[str, Any]) -> list[str]:

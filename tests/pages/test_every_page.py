@@ -152,8 +152,8 @@ def test_pictures_state_their_own_proportions(parse: Any, built_book: Path, path
 def _proportions(file: Path) -> float:
     """Return the width of a picture over its height."""
     if file.suffix != ".svg":
-        width, height = Image.open(file).size
-        return width / height
+        with Image.open(file) as picture:
+            return picture.width / picture.height
     box = re.search(
         r'<svg\b[^>]*?viewBox="[-\d.]+ [-\d.]+ ([\d.]+) ([\d.]+)"', file.read_text("utf-8")
     )
