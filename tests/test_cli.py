@@ -109,6 +109,33 @@ def test_other_data_measured_by_a_trained_model(trained, tmp_path, capsys):
     assert "wanted 8-bit data of shape [3, 5, 7]" in capsys.readouterr().err
 
 
+def test_a_file_larger_than_memory_is_measured_in_parts(trained, tmp_path, capsys, monkeypatch):
+    folder, _ = trained
+    np.save(tmp_path / "many.npy", np.concatenate([COLOUR] * 9))
+    said = []
+    for bytes_in_memory in (2**30, 0):
+        monkeypatch.setattr(own_data, "BYTES_IN_MEMORY", bytes_in_memory)
+        sizes = note_reads(monkeypatch)
+        assert run("evaluate", folder, tmp_path / "many.npy", "--k", 2) == 0
+        said.append(capsys.readouterr().out)
+        assert max(sizes, default=0) <= cli.AT_ONCE
+    assert sum(sizes) >= 216
+    assert said[0] == said[1]
+
+
+def note_reads(monkeypatch):
+    """Return a list that receives how many rows each reading of a file takes."""
+    sizes, read = [], own_data.MappedRows.__getitem__
+
+    def note(rows, chosen):
+        found = read(rows, chosen)
+        sizes.append(found[..., 0].numel())
+        return found
+
+    monkeypatch.setattr(own_data.MappedRows, "__getitem__", note)
+    return sizes
+
+
 def test_new_pictures_as_a_sheet_and_as_an_array(trained, tmp_path):
     folder, _ = trained
     for suffix in ("png", "npy"):

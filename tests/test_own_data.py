@@ -2,6 +2,7 @@
 
 import gzip
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -236,6 +237,23 @@ def test_rows_that_stay_in_their_file_are_those_that_are_read(tmp_path, little_m
     assert torch.equal(prepared[:], same(expected[0]))
     (batch,) = as_rows(prepared, torch.device("cpu")).batches([torch.tensor([4, 2])])
     assert torch.equal(batch, same(expected[0])[[4, 2]])
+
+
+@pytest.mark.parametrize("images", [GREY, COLOUR], ids=["grey", "colour"])
+def test_pictures_that_are_too_many_for_memory_lie_in_a_file(tmp_path, little_memory, images):
+    save_pictures(tmp_path / "pictures", images)
+    pictures, whole = read(tmp_path / "pictures"), from_array(images)
+    assert isinstance(pictures.rows, MappedRows)
+    assert (pictures.shape, pictures.kind) == (whole.shape, whole.kind)
+    assert torch.equal(pictures.rows[:], whole.rows)
+
+
+def test_pictures_that_find_no_room_are_refused(tmp_path, little_memory, monkeypatch):
+    save_pictures(tmp_path / "pictures", GREY)
+    full = shutil.disk_usage(tmp_path)._replace(free=3)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: full)
+    with pytest.raises(ValueError, match=r"pictures whose 0\.0 GiB of pixels find room in"):
+        read(tmp_path / "pictures")
 
 
 @pytest.mark.parametrize(

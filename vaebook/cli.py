@@ -35,6 +35,7 @@ from vaebook.distributed import Team, join
 from vaebook.estimators import Estimate, monte_carlo
 from vaebook.likelihoods import Likelihood, bits_per_dimension
 from vaebook.model_files import load_model, save_model
+from vaebook.rows import as_rows
 from vaebook.training import Callback, CsvLog, EarlyStopping, fit, pick_device, progress_bar
 from vaebook.vae import VAE, conv_vae, elbo_objective, mlp_vae, residual_vae, set_output_bias
 
@@ -317,7 +318,7 @@ def evaluate(options: argparse.Namespace) -> None:
     team, _ = join(pick_device(options.device))
     if team.leads:
         print(f"data: {examples}")
-    _measure(model, preparation, examples.rows[:], options, team)
+    _measure(model, preparation, examples.rows, options, team)
 
 
 def sample(options: argparse.Namespace) -> None:
@@ -355,31 +356,33 @@ def _in_units(
 def _measure(
     model: VAE,
     preparation: own_data.Preparation,
-    rows: Tensor,
+    rows: own_data.AnyRows,
     options: argparse.Namespace,
     team: Team,
 ) -> dict[str, Any]:
     """Print and return the bound and the log-likelihood, with their standard errors.
 
-    Of several processes, each measures its share.
+    Rows of a file are read as they are measured. Of several processes, each measures its share.
     """
     if len(rows) < 2:
         fail("data", "at least 2 examples, to tell the error of an average", len(rows))
     device = options.device
-    generator = Generator(device).manual_seed(team.rank)
+    pixels, generator = (Generator(d).manual_seed(team.rank) for d in ("cpu", device))
     model.to(device)
 
-    def measured(own: Tensor) -> Tensor:
-        parts = []
-        for part in progress_bar(preparation(own).split(AT_ONCE), "measuring", team.leads):
-            x = part.to(device)
+    def measured(positions: Tensor) -> Tensor:
+        order, parts = positions.split(AT_ONCE), []
+        batches = as_rows(rows, torch.device("cpu")).batches(order)
+        shown = progress_bar(order, "measuring", team.leads)
+        for batch, _ in zip(batches, shown, strict=True):
+            x = preparation(batch, pixels).to(device)
             with torch.inference_mode():
                 bound = model.elbo(x, generator)
                 log_prob = model.log_prob_estimate(x, options.k, generator)
             parts.append(torch.stack([bound, log_prob], 1).cpu())
         return torch.cat(parts)
 
-    bounds, log_probs = team.map_rows(measured, rows).unbind(1)
+    bounds, log_probs = team.map_rows(measured, torch.arange(len(rows))).unbind(1)
     model.cpu()
     results: dict[str, Any] = {"examples": len(rows), "k": options.k}
     lines = [

@@ -14,7 +14,10 @@ grey levels of 8 bits a discrete one over 256 levels, and real numbers a density
 
 from __future__ import annotations
 
+import math
 import os
+import shutil
+import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -38,7 +41,7 @@ if TYPE_CHECKING:
 PICTURES = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"))
 GREY_MODES, COLOUR_MODES = frozenset(("1", "L")), frozenset(("RGB", "P", "CMYK", "YCbCr"))
 LEAST_EXAMPLES = 20  # fewer leave no test set whose error can be told
-BYTES_IN_MEMORY = 2**32  # a larger .npy file is read piece by piece
+BYTES_IN_MEMORY = 2**32  # larger data stay in a file and are read piece by piece
 ROWS_AT_ONCE = 1000
 CPU = torch.device("cpu")
 
@@ -107,7 +110,7 @@ class OwnData:
     ----------
     rows
         Shape (n, n_dimensions): uint8 if binary or of 8 bits, float32 or float64 if real. A tensor;
-        of a file larger than 4 GiB, :class:`MappedRows`.
+        of a ``.npy`` file or of pictures of more than 4 GiB, :class:`MappedRows`.
     shape
         Of one example: (channels, height, width), or (n_dimensions,) if it is no image.
     kind
@@ -138,8 +141,8 @@ def read(path: str | os.PathLike[str]) -> OwnData:
     ----------
     path
         A folder of pictures (with its subfolders, in the order of their names) of one size, all
-        grey or all colour; or an IDX file, plain or compressed; or a NumPy file, ``.npy``, or
-        ``.npz`` with one array.
+        grey or all colour, whose pixels are kept in a temporary file if they are more than 4 GiB;
+        or an IDX file, plain or compressed; or a NumPy file, ``.npy``, or ``.npz`` with one array.
 
     Returns
     -------
@@ -258,7 +261,7 @@ def _read_pictures(folder: Path) -> np.ndarray:
     if not paths:
         fail(str(folder), f"pictures ({', '.join(sorted(PICTURES))}) in this folder", "none")
     first = _read_picture(paths[0])
-    pictures = np.empty((len(paths), *first.shape), np.uint8)
+    pictures = _room_for(str(folder), (len(paths), *first.shape))
     for i, path in enumerate(paths):
         picture = _read_picture(path)
         if picture.shape != first.shape:
@@ -266,6 +269,19 @@ def _read_pictures(folder: Path) -> np.ndarray:
             fail(str(path), wanted, _form(picture))
         pictures[i] = picture
     return pictures
+
+
+def _room_for(argument: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Make an array of bytes: if it is larger than memory should hold, in a temporary file."""
+    n_bytes = math.prod(shape)
+    if n_bytes <= BYTES_IN_MEMORY:
+        return np.empty(shape, np.uint8)
+    place = tempfile.gettempdir()
+    if (free := shutil.disk_usage(place).free) < n_bytes:
+        wanted = f"pictures whose {n_bytes / 2**30:.1f} GiB of pixels find room in {place} (TMPDIR)"
+        fail(argument, wanted, f"{free / 2**30:.1f} GiB free")
+    with tempfile.TemporaryFile() as file:  # its room is free again when the array is gone
+        return np.memmap(file, np.uint8, "w+", shape=shape)
 
 
 def _form(picture: np.ndarray) -> str:
