@@ -12,7 +12,8 @@ from tools.browser import find_browser
 
 NO_BROWSER = """\
 The tests of the pages need Chromium, and none starts on this machine. Do one of these:
-  - install it:                  sudo apt-get install chromium     (or Google Chrome)
+  - install it:                  sudo apt-get install chromium     (or Chrome, or Debian's
+                                 chromium-headless-shell, which is the fastest)
   - let Playwright download it:  python -m playwright install --with-deps chromium
   - name it:                     export CHROMIUM=/path/to/chromium
 """

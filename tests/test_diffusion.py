@@ -18,6 +18,7 @@ from vaebook.diffusion import (
     MixtureNoisePredictor,
     NoiseMLP,
     bound_objective,
+    chains_at_once,
     cosine_schedule,
     linear_schedule,
     noise_objective,
@@ -324,10 +325,31 @@ def test_estimate_does_not_depend_on_pieces(monkeypatch):
     whole = model.log_prob_estimate(x, 7, seeded())
     weights = model.log_weights(x, 7, seeded())
     torch.testing.assert_close(whole, weights.logsumexp(0) - math.log(7))
-    monkeypatch.setattr("vaebook.diffusion._ROWS_AT_ONCE", 6)
     exact = FullGaussian(*exact_marginal(model)).log_prob(x)
-    in_pieces = model.log_prob_estimate(x, 401, seeded())  # 200 pairs and a single one
-    torch.testing.assert_close(in_pieces, exact, atol=0.15, rtol=0)
+    for n_chains in (6, 2):  # 200 pairs of each datum and a single one; two data and the third
+        monkeypatch.setattr("vaebook.diffusion._CPU_CHAINS", n_chains)
+        sizes = note_sizes(model, monkeypatch)
+        in_pieces = model.log_prob_estimate(x, 401, seeded())
+        torch.testing.assert_close(in_pieces, exact, atol=0.15, rtol=0)
+        assert max(sizes) == n_chains
+
+
+def note_sizes(model, monkeypatch):
+    """Return a list that receives how many chains run together."""
+    sizes, log_weights = [], model._log_weights
+
+    def note(signal, k, generator):
+        sizes.append(len(signal) * k)
+        return log_weights(signal, k, generator)
+
+    monkeypatch.setattr(model, "_log_weights", note)
+    return sizes
+
+
+def test_a_gpu_runs_more_chains_together_by_the_size_of_a_datum():
+    on_gpu = [torch.empty(3, n, device="meta") for n in (2, 784, 2**25)]
+    assert [chains_at_once(x) for x in on_gpu] == [50_000, 2**26 // (4 * 784), 1]
+    assert chains_at_once(torch.empty(3, 2)) == 2000
 
 
 # --- objectives

@@ -7,7 +7,9 @@ import shutil
 
 from playwright.sync_api import Browser, Playwright
 
+# Debian's shell comes first: it starts nothing of its own beside a page, a fifth less work.
 NAMES = (
+    "chromium-headless-shell",
     "chromium",
     "chromium-browser",
     "google-chrome",

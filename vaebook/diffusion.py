@@ -674,9 +674,10 @@ class Diffusion(nn.Module):
     ) -> Float[Tensor, " batch"]:
         """Estimate log p(x) by importance sampling, with the forward chain as the proposal.
 
-        Equation ``eq-diffusion-weights`` of the book. T network calls for each of the `k` chains.
-        The expectation is a lower bound that rises with `k`; where the logarithms of the weights
-        spread over many nats it stays far below log p(x), and close to the ELBO.
+        Equation ``eq-diffusion-weights`` of the book. T network calls for each of the `k` chains,
+        many at a time: memory does not grow with `k` or the number of data. The expectation is a
+        lower bound that rises with `k`; where the logarithms of the weights spread over many nats
+        it stays far below log p(x), and close to the ELBO.
 
         Parameters
         ----------
@@ -694,13 +695,22 @@ class Diffusion(nn.Module):
         """
         check_at_least("k", k, 1)
         self._check_data(x)
-        total = torch.full_like(x[:, 0], -math.inf)
-        at_once = max(1, _ROWS_AT_ONCE // len(x))
+        n_chains = chains_at_once(x)
         with torch.inference_mode():
-            for start in range(0, k, at_once):
-                size = min(at_once, k - start)
-                log_weights = self._log_weights(self._signal(x), size, generator)
-                total = torch.logaddexp(total, log_weights.logsumexp(0))
+            parts = [
+                self._log_prob_estimate(rows, k, n_chains, generator) for rows in x.split(n_chains)
+            ]
+        return torch.cat(parts)
+
+    def _log_prob_estimate(
+        self, x: Tensor, k: int, n_chains: int, generator: Generator | None
+    ) -> Tensor:
+        total = torch.full_like(x[:, 0], -math.inf)
+        at_once = n_chains // len(x)
+        for start in range(0, k, at_once):
+            size = min(at_once, k - start)
+            log_weights = self._log_weights(self._signal(x), size, generator)
+            total = torch.logaddexp(total, log_weights.logsumexp(0))
         return total - math.log(k)
 
     def log_weights(
@@ -925,8 +935,19 @@ class BinaryDiffusion(Diffusion):
         return 2 * guess / self.reverse_vars[0]
 
 
-# Noisy rows held at a time by the estimator.
-_ROWS_AT_ONCE = 2000
+def chains_at_once(x: Float[Tensor, "batch features"]) -> int:
+    """How many forward chains to run together, by the device and the size of a datum alone.
+
+    Chains draw at every step, so their number says which draws each of them gets: it must not
+    depend on what else is in memory. A GPU takes longer to be told of few chains than to run them.
+    """
+    if x.device.type == "cpu":
+        return _CPU_CHAINS
+    return max(1, min(_GPU_CHAINS, _GPU_BYTES // x[0].nbytes))
+
+
+_CPU_CHAINS = 2000
+_GPU_CHAINS, _GPU_BYTES = 50_000, 2**26  # of one step of the chains
 
 
 def _log_normal(x: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
