@@ -46,7 +46,8 @@ def jensen_gap(low: float, high: float) -> Figure:
     arrow = {"arrowstyle": "<->", "color": PALETTE["ink"], "shrinkA": 0, "shrinkB": 0}
     gap = (middle, mean_of_logs), (middle, math.log(middle))
     axes.annotate("", *gap, arrowprops=arrow)
-    axes.text(middle * 1.05, sum(height for _, height in gap) / 2, "gap", va="center")
+    above_the_chord = mean_of_logs + 0.75 * (math.log(middle) - mean_of_logs)
+    axes.text(middle * 1.05, above_the_chord, "gap", va="center")
     axes.set(xlabel="y", ylim=(1.15 * math.log(low / 2), 1.5 * math.log(high * 1.15)))
     axes.legend(loc="lower right")
     return figure
