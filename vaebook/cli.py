@@ -372,7 +372,7 @@ def _measure(
 
     def measured(positions: Tensor) -> Tensor:
         order, parts = positions.split(AT_ONCE), []
-        batches = as_rows(rows, torch.device("cpu")).batches(order)
+        batches = as_rows(rows, own_data.CPU).batches(order)
         shown = progress_bar(order, "measuring", team.leads)
         for batch, _ in zip(batches, shown, strict=True):
             x = preparation(batch, pixels).to(device)

@@ -940,6 +940,16 @@ def chains_at_once(x: Float[Tensor, "batch features"]) -> int:
 
     Chains draw at every step, so their number says which draws each of them gets: it must not
     depend on what else is in memory. A GPU takes longer to be told of few chains than to run them.
+
+    Parameters
+    ----------
+    x
+        Data, shape (batch, features), on the device of the computation.
+
+    Returns
+    -------
+    int
+        At least 1.
     """
     if x.device.type == "cpu":
         return _CPU_CHAINS
