@@ -14,6 +14,7 @@ from PIL import Image
 from vaebook import cli, own_data
 from vaebook.model_files import load_model
 from vaebook.own_data import from_array
+from vaebook.rows import MappedRows
 
 RANDOM = np.random.default_rng(0)
 COLOUR = RANDOM.integers(0, 256, (24, 5, 7, 3), dtype=np.uint8)
@@ -125,14 +126,14 @@ def test_a_file_larger_than_memory_is_measured_in_parts(trained, tmp_path, capsy
 
 def note_reads(monkeypatch):
     """Return a list that receives how many rows each reading of a file takes."""
-    sizes, read = [], own_data.MappedRows.__getitem__
+    sizes, read = [], MappedRows.__getitem__
 
     def note(rows, chosen):
         found = read(rows, chosen)
         sizes.append(found[..., 0].numel())
         return found
 
-    monkeypatch.setattr(own_data.MappedRows, "__getitem__", note)
+    monkeypatch.setattr(MappedRows, "__getitem__", note)
     return sizes
 
 

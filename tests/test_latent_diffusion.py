@@ -49,7 +49,7 @@ def test_the_estimate_is_the_evidence_where_the_bound_is_not():
 def test_estimates_come_in_pieces_of_any_size(monkeypatch):
     x = normals(90, 3)  # every chain knows the evidence, so that the draws do not matter
     for n_rows in (1, 70, 5000):
-        monkeypatch.setattr("vaebook.estimators._CPU_ROWS", n_rows)
+        monkeypatch.setattr("vaebook.diffusion._CPU_CHAINS", n_rows)
         torch.testing.assert_close(exact(5).log_prob_estimate(x, 60), LINEAR.log_prob(x))
 
 

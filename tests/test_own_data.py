@@ -13,7 +13,6 @@ from tests.common import seeded
 from vaebook import own_data
 from vaebook.likelihoods import Bernoulli, DiscretizedLogistic, Gaussian
 from vaebook.own_data import (
-    MappedRows,
     OwnData,
     Preparation,
     from_array,
@@ -22,7 +21,7 @@ from vaebook.own_data import (
     sheet,
     split,
 )
-from vaebook.rows import as_rows
+from vaebook.rows import MappedRows, as_rows
 
 RANDOM = np.random.default_rng(0)
 GREY = RANDOM.integers(0, 256, (24, 5, 7), dtype=np.uint8)
@@ -169,6 +168,15 @@ def bad_npz(path):
     return rf"{path}: wanted a NumPy file of numbers"
 
 
+def damaged_npz(path):
+    path = path.with_suffix(".npz")
+    np.savez(path, x=GREY)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    return rf"{path}: wanted a NumPy file of numbers, got Bad CRC-32"
+
+
 def two_arrays(path):
     path = path.with_suffix(".npz")
     np.savez(path, x=GREY, y=GREY)
@@ -182,7 +190,7 @@ def text(path):
 
 FAULTS = [
     *(mixed_sizes, mixed_colours, corrupt, no_picture, transparent, empty),
-    *(bad_npy, objects, bad_npz, two_arrays, text),
+    *(bad_npy, objects, bad_npz, damaged_npz, two_arrays, text),
 ]
 
 
@@ -239,6 +247,27 @@ def test_rows_that_stay_in_their_file_are_those_that_are_read(tmp_path, little_m
     assert torch.equal(batch, same(expected[0])[[4, 2]])
 
 
+SAVERS = {
+    "npz": np.savez,
+    "compressed npz": np.savez_compressed,
+    "idx": lambda path, array: path.write_bytes(idx(array)),
+    "gz": lambda path, array: path.write_bytes(gzip.compress(idx(array))),
+}
+
+
+@pytest.mark.parametrize("form", SAVERS)
+@pytest.mark.parametrize("images", [GREY, COLOUR], ids=["grey", "colour"])
+def test_other_large_files_stay_in_one_too(tmp_path, little_memory, monkeypatch, form, images):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    path = tmp_path / f"data.{form[-3:]}"
+    SAVERS[form](path, images)
+    data, whole = read(path), from_array(images)
+    assert isinstance(data.rows, MappedRows) == (form != "gz")
+    assert (data.shape, data.kind) == (whole.shape, whole.kind)
+    assert torch.equal(data.rows[:], whole.rows)
+    assert [*tmp_path.iterdir()] == [path]
+
+
 @pytest.mark.parametrize("images", [GREY, COLOUR], ids=["grey", "colour"])
 def test_pictures_that_are_too_many_for_memory_lie_in_a_file(tmp_path, little_memory, images):
     save_pictures(tmp_path / "pictures", images)
@@ -248,12 +277,15 @@ def test_pictures_that_are_too_many_for_memory_lie_in_a_file(tmp_path, little_me
     assert torch.equal(pictures.rows[:], whole.rows)
 
 
-def test_pictures_that_find_no_room_are_refused(tmp_path, little_memory, monkeypatch):
+def test_what_finds_no_room_is_refused(tmp_path, little_memory, monkeypatch):
     save_pictures(tmp_path / "pictures", GREY)
+    np.savez(tmp_path / "data.npz", GREY)
     full = shutil.disk_usage(tmp_path)._replace(free=3)
     monkeypatch.setattr("shutil.disk_usage", lambda _: full)
-    with pytest.raises(ValueError, match=r"pictures whose 0\.0 GiB of pixels find room in"):
+    with pytest.raises(ValueError, match=r"wanted pictures whose pixels find room in .*TMPDIR"):
         read(tmp_path / "pictures")
+    with pytest.raises(ValueError, match=r"wanted an array that finds room in .*, got 0\.0 GiB"):
+        read(tmp_path / "data.npz")
 
 
 @pytest.mark.parametrize(

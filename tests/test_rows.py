@@ -176,6 +176,8 @@ import os, signal, sys
 import numpy as np
 import torch
 from torch import nn
+from torch.utils.data import DataLoader
+from vaebook.rows import MappedRows
 from vaebook.training import fit
 
 def anonymous():  # without pages of the file, which the system takes back when it likes
@@ -194,7 +196,7 @@ def objective(model, x, generator):
     steps, most = steps + 1, max(most, anonymous())
     if steps == 10:
         signal.raise_signal(signal.SIGINT)
-    return model(x.float().mean(2))[:, 0], {{}}
+    return model(x.view(-1, 64, 64).float().mean(2))[:, 0], {{}}
 
 try:
     fit(model, data, objective, batch_size=32, device="cpu", checkpoint="run.pt")
@@ -209,8 +211,10 @@ except KeyboardInterrupt:
     [
         "data",
         "torch.from_file('rows', True, data.size, dtype=torch.uint8).view(data.shape)",
+        "MappedRows(data.reshape(-1, 4096), torch.tensor)",
+        "DataLoader(MappedRows(data.reshape(-1, 4096), torch.tensor))",
     ],
-    ids=["memmap", "from_file"],
+    ids=["memmap", "from_file", "rows of a file", "dataset"],
 )
 def test_sixty_gigabytes_train_in_little_memory(tmp_path, source):
     script = textwrap.dedent(MUCH).format(source=source)

@@ -385,7 +385,7 @@ def _read_mnist(file: str) -> np.ndarray:
     if hashlib.sha256(content).hexdigest() != MNIST_SHA256[file]:
         content = _unpack_mnist(file)
         _write_to_cache(cached, content)
-    return _parse_idx(content, str(cached))
+    return _parse_idx(np.frombuffer(content, np.uint8), str(cached))
 
 
 def _unpack_mnist(file: str) -> bytes:
@@ -438,6 +438,9 @@ def _download(name: str, file: str) -> Path:
 # --- IDX files --------------------------------------------------------------------------------
 
 
+_MOST_AXES = 32
+_LONGEST_HEADER = 4 + 4 * _MOST_AXES
+
 # The first bytes of a compressed file, and what opens it.
 COMPRESSED: dict[bytes, Callable[[io.BytesIO], Any]] = {
     b"\x1f\x8b": gzip.open,
@@ -449,13 +452,15 @@ COMPRESSED: dict[bytes, Callable[[io.BytesIO], Any]] = {
 IDX_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 
 
-def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
+def read_idx(path: str | os.PathLike[str], mapped: bool = False) -> np.ndarray:
     """Read an IDX file, plain or compressed by gzip, xz or bzip2.
 
     Parameters
     ----------
     path : path
         The first bytes of the file decide how it is decompressed, not its name.
+    mapped
+        Leave the bytes of an uncompressed file in it (`numpy.memmap`), for one larger than memory.
 
     Returns
     -------
@@ -473,13 +478,21 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
     path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"path: wanted an existing IDX file, got {path}")
+    with path.open("rb") as file:
+        is_plain = _opener(file.read(8)) is None
+    if mapped and is_plain:
+        return _parse_idx(np.memmap(path, np.uint8, "r"), str(path))
     content = _decompress(path.read_bytes(), str(path), "fetch it again")
-    return _parse_idx(content, str(path))
+    return _parse_idx(np.frombuffer(content, np.uint8), str(path))
+
+
+def _opener(start: bytes) -> Callable[[io.BytesIO], Any] | None:
+    return next((opener for magic, opener in COMPRESSED.items() if start.startswith(magic)), None)
 
 
 def _decompress(content: bytes, path: str, repair: str) -> bytes:
     """Return the IDX file in a compressed one, and no more than its header promises."""
-    opener = next((o for magic, o in COMPRESSED.items() if content.startswith(magic)), None)
+    opener = _opener(content)
     if opener is None:
         return content
     try:
@@ -494,9 +507,9 @@ def _decompress(content: bytes, path: str, repair: str) -> bytes:
         raise ValueError(f"{path}: {error}") from error
 
 
-def _parse_idx(content: bytes, path: str) -> np.ndarray:
+def _parse_idx(content: np.ndarray, path: str) -> np.ndarray:
     try:
-        numbers, shape = _header(content)
+        numbers, shape = _header(content[:_LONGEST_HEADER].tobytes())
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     header = 4 + 4 * len(shape)
@@ -505,14 +518,14 @@ def _parse_idx(content: bytes, path: str) -> np.ndarray:
             f"{path}: {len(content)} bytes do not fit its header (axes {list(shape)} of "
             f"{numbers.name}); the file is truncated or damaged: fetch it again"
         )
-    array = np.frombuffer(content, numbers, offset=header).reshape(shape)
+    array = content[header:].view(numbers).reshape(shape)
     return array.astype(numbers.newbyteorder("="), copy=False)
 
 
 def _header(content: bytes) -> tuple[np.dtype, tuple[int, ...]]:
     """Type and shape of an IDX file: 0, 0, type, number of axes; then the axes' lengths."""
     known = len(content) >= 4 and content[:2] == b"\x00\x00" and content[2] in IDX_TYPES
-    if not known or not 1 <= content[3] <= 32:
+    if not known or not 1 <= content[3] <= _MOST_AXES:
         raise ValueError(
             f"starts with {content[:4].hex(' ') or 'nothing'}, wanted an IDX file, which starts "
             "with 00 00, its type (08 for unsigned bytes) and its number of axes"

@@ -17,8 +17,8 @@ from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
 from vaebook._checks import check_at_least, fail
-from vaebook.diffusion import Diffusion, bound_objective
-from vaebook.estimators import Pieces, rows_at_once
+from vaebook.diffusion import Diffusion, bound_objective, chains_at_once
+from vaebook.estimators import Pieces
 from vaebook.gaussian import log_normal, reparameterize
 from vaebook.likelihoods import mean_or_draw
 from vaebook.vae import VAE
@@ -105,7 +105,7 @@ class LatentDiffusion(nn.Module):
         """
         check_at_least("k", k, 1)
         self.vae._check_data(x)
-        pieces = Pieces(k, rows_at_once(x, x.shape[1] * self.vae.likelihood.n_per_pixel))
+        pieces = Pieces(k, chains_at_once(x))
         with torch.no_grad():
             return torch.cat(
                 [

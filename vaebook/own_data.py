@@ -19,7 +19,9 @@ import os
 import shutil
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,12 +30,11 @@ import numpy as np
 import torch
 from jaxtyping import Float, Shaped
 from torch import Generator, Tensor
-from torch.utils.data import Dataset
 
 from vaebook._checks import check_at_least, check_in, fail
 from vaebook.data import dynamic_binarization, fixed_binarization, read_idx
 from vaebook.likelihoods import Bernoulli, DiscretizedLogistic, Gaussian, Likelihood
-from vaebook.rows import BYTES_AT_ONCE, as_rows
+from vaebook.rows import BYTES_AT_ONCE, MappedRows, as_rows
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -53,52 +54,6 @@ LIKELIHOODS = {
 }
 
 
-class MappedRows(Dataset[Tensor]):
-    """Rows of a file that is larger than memory, read when they are asked for.
-
-    :func:`vaebook.training.fit` trains on them as on any `Dataset`.
-
-    Parameters
-    ----------
-    array
-        The file's array, shape (n, ...).
-    convert
-        Makes rows, shape (batch, n_dimensions), of a piece of the array.
-    positions
-        Of those examples of the array that are meant; all if None.
-    """
-
-    def __init__(
-        self,
-        array: np.ndarray,
-        convert: Callable[[np.ndarray], Tensor],
-        positions: Tensor | None = None,
-    ) -> None:
-        self.array, self.convert = array, convert
-        self.positions = torch.arange(len(array)) if positions is None else positions
-        self.shape = torch.Size((len(self.positions), convert(array[:1]).shape[1]))
-
-    def __len__(self) -> int:
-        return len(self.positions)
-
-    def __getitem__(self, chosen: int | slice | Tensor) -> Tensor:
-        if isinstance(chosen, int):
-            return self[torch.tensor([chosen])][0]
-        return self.convert(self.array[self.positions[chosen].numpy()])
-
-    def __getitems__(self, chosen: list[int]) -> list[Tensor]:
-        """Read the rows of a batch together: a `DataLoader` asks for this."""
-        return list(self[torch.tensor(chosen)])
-
-    def part(self, positions: Tensor) -> MappedRows:
-        """Return some of the rows, unread."""
-        return MappedRows(self.array, self.convert, self.positions[positions])
-
-    def then(self, function: Callable[[Tensor], Tensor]) -> MappedRows:
-        """Return what a function makes of the rows when they are read."""
-        return MappedRows(self.array, lambda array: function(self.convert(array)), self.positions)
-
-
 AnyRows = Shaped[Tensor, "n dimensions"] | MappedRows
 
 
@@ -110,7 +65,7 @@ class OwnData:
     ----------
     rows
         Shape (n, n_dimensions): uint8 if binary or of 8 bits, float32 or float64 if real. A tensor;
-        of a ``.npy`` file or of pictures of more than 4 GiB, :class:`MappedRows`.
+        of more than 4 GiB, the :class:`~vaebook.rows.MappedRows` of a file.
     shape
         Of one example: (channels, height, width), or (n_dimensions,) if it is no image.
     kind
@@ -141,8 +96,9 @@ def read(path: str | os.PathLike[str]) -> OwnData:
     ----------
     path
         A folder of pictures (with its subfolders, in the order of their names) of one size, all
-        grey or all colour, whose pixels are kept in a temporary file if they are more than 4 GiB;
-        or an IDX file, plain or compressed; or a NumPy file, ``.npy``, or ``.npz`` with one array.
+        grey or all colour; or an IDX file, plain or compressed; or a NumPy file, ``.npy``, or
+        ``.npz`` with one array. What is more than 4 GiB stays in its file; pictures and an ``.npz``
+        go through a temporary one, and a compressed IDX file is unpacked in memory.
 
     Returns
     -------
@@ -161,7 +117,10 @@ def read(path: str | os.PathLike[str]) -> OwnData:
         return from_array(_read_pictures(path), str(path))
     if not path.is_file():
         raise FileNotFoundError(f"path: wanted an existing folder or file, got {path}")
-    array = _read_numpy(path) if path.suffix in (".npy", ".npz") else read_idx(path)
+    if path.suffix in (".npy", ".npz"):
+        array = _read_numpy(path)
+    else:
+        array = read_idx(path, mapped=path.stat().st_size > BYTES_IN_MEMORY)
     return from_array(array, str(path))
 
 
@@ -244,16 +203,33 @@ def _channels_first(array: np.ndarray, argument: str) -> np.ndarray:
 
 def _read_numpy(path: Path) -> np.ndarray:
     is_large = path.suffix == ".npy" and path.stat().st_size > BYTES_IN_MEMORY
-    try:
+    with _numpy_faults_named(path):
         content = np.load(path, mmap_mode="r" if is_large else None, allow_pickle=False)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        fail(str(path), "a NumPy file of numbers", error)
     if isinstance(content, np.ndarray):
         return content
     with content:
         if len(content.files) != 1:
             fail(str(path), "one array in it", f"{len(content.files)}: {content.files}")
-        return content[content.files[0]]
+        (packed,) = content.zip.infolist()
+        is_large = packed.file_size > BYTES_IN_MEMORY
+        if is_large:
+            _check_room(str(path), "an array that finds", packed.file_size)
+        with _numpy_faults_named(path):
+            return _unpacked(content.zip, packed) if is_large else content[content.files[0]]
+
+
+def _unpacked(archive: zipfile.ZipFile, packed: zipfile.ZipInfo) -> np.ndarray:
+    """Map an array of an archive: for that, it must have a file of its own."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        return np.load(archive.extract(packed, folder), mmap_mode="r", allow_pickle=False)
+
+
+@contextmanager
+def _numpy_faults_named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        fail(str(path), "a NumPy file of numbers", error)
 
 
 def _read_pictures(folder: Path) -> np.ndarray:
@@ -276,12 +252,16 @@ def _room_for(argument: str, shape: tuple[int, ...]) -> np.ndarray:
     n_bytes = math.prod(shape)
     if n_bytes <= BYTES_IN_MEMORY:
         return np.empty(shape, np.uint8)
-    place = tempfile.gettempdir()
-    if (free := shutil.disk_usage(place).free) < n_bytes:
-        wanted = f"pictures whose {n_bytes / 2**30:.1f} GiB of pixels find room in {place} (TMPDIR)"
-        fail(argument, wanted, f"{free / 2**30:.1f} GiB free")
+    _check_room(argument, "pictures whose pixels find", n_bytes)
     with tempfile.TemporaryFile() as file:  # its room is free again when the array is gone
         return np.memmap(file, np.uint8, "w+", shape=shape)
+
+
+def _check_room(argument: str, what_finds: str, n_bytes: int) -> None:
+    place = tempfile.gettempdir()
+    if (free := shutil.disk_usage(place).free) < n_bytes:
+        wanted = f"{what_finds} room in {place} (TMPDIR), {n_bytes / 2**30:.1f} GiB"
+        fail(argument, wanted, f"{free / 2**30:.1f} GiB free")
 
 
 def _form(picture: np.ndarray) -> str:

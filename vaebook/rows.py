@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -41,8 +42,9 @@ def as_rows(
     Parameters
     ----------
     data
-        A tensor, a NumPy array or memmap, a `torch.utils.data.Dataset` that yields rows (or pairs
-        that start with one), or a `DataLoader`, whose workers and collation are then used.
+        A tensor, a NumPy array or memmap, :class:`MappedRows`, a `torch.utils.data.Dataset` that
+        yields rows (or pairs that start with one), or a `DataLoader`, whose workers and collation
+        are then used.
     device
         Where the batches are wanted.
     dtype
@@ -61,6 +63,8 @@ def as_rows(
         If there is no row, or a floating-point one holds NaN or infinity: found at once where the
         rows are in memory, otherwise when a batch is read.
     """
+    if isinstance(data, MappedRows):
+        return _FromMemory(data, device, dtype, argument)
     if isinstance(data, DataLoader | Dataset):
         return _FromDataset(data, device, dtype, argument)
     if isinstance(data, np.ndarray) and not isinstance(data, np.memmap):
@@ -122,6 +126,52 @@ def checksum(rows: Rows) -> int:
     return value
 
 
+class MappedRows(Dataset[Tensor]):
+    """Rows of a file that is larger than memory, read when they are asked for.
+
+    :func:`vaebook.training.fit` trains on them, and reads ahead.
+
+    Parameters
+    ----------
+    array
+        The file's array, shape (n, ...).
+    convert
+        Makes rows, shape (batch, n_dimensions), of a piece of the array.
+    positions
+        Of those examples of the array that are meant; all if None.
+    """
+
+    def __init__(
+        self,
+        array: np.ndarray,
+        convert: Callable[[np.ndarray], Tensor],
+        positions: Tensor | None = None,
+    ) -> None:
+        self.array, self.convert = array, convert
+        self.positions = torch.arange(len(array)) if positions is None else positions
+        self.shape = torch.Size((len(self.positions), convert(array[:1]).shape[1]))
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def __getitem__(self, chosen: int | slice | Tensor) -> Tensor:
+        if isinstance(chosen, int):
+            return self[torch.tensor([chosen])][0]
+        return self.convert(self.array[self.positions[chosen].numpy()])
+
+    def __getitems__(self, chosen: list[int]) -> list[Tensor]:
+        """Read the rows of a batch together: a `DataLoader` asks for this."""
+        return list(self[torch.tensor(chosen)])
+
+    def part(self, positions: Tensor) -> MappedRows:
+        """Return some of the rows, unread."""
+        return MappedRows(self.array, self.convert, self.positions[positions])
+
+    def then(self, function: Callable[[Tensor], Tensor]) -> MappedRows:
+        """Return what a function makes of the rows when they are read."""
+        return MappedRows(self.array, lambda array: function(self.convert(array)), self.positions)
+
+
 # --- where rows lie ---------------------------------------------------------------------------
 
 
@@ -146,7 +196,7 @@ class _FromMemory:
 
     def __init__(
         self,
-        data: Tensor | np.memmap[Any, Any],
+        data: Tensor | np.memmap[Any, Any] | MappedRows,
         device: torch.device,
         dtype: torch.dtype | None,
         argument: str,
@@ -165,7 +215,9 @@ class _FromMemory:
 
     def _read(self, chosen: Tensor) -> Tensor:
         if isinstance(self.data, Tensor):
-            return self.data.index_select(0, chosen)
+            return self.data.index_select(0, chosen)  # 15 times as fast as self.data[chosen]
+        if isinstance(self.data, MappedRows):
+            return self.data[chosen]
         return _tensor_of(self.data[chosen.numpy()], self.argument)
 
 
@@ -193,9 +245,10 @@ class _FromDataset:
         self.dtype = _dtype_of_batches(first, dtype)
 
     def batches(self, positions: Iterable[Tensor]) -> Iterator[Tensor]:
-        chosen = [batch.tolist() for batch in positions]
-        loader = DataLoader(self.dataset, batch_sampler=chosen, **self.options)
-        for batch, where in zip(loader, chosen, strict=True):
+        # the loader asks ahead of what it yields; a list of all would take more than many a row
+        asked, yielded = itertools.tee(batch.tolist() for batch in positions)
+        loader = DataLoader(self.dataset, batch_sampler=asked, **self.options)
+        for batch, where in zip(loader, yielded, strict=True):
             rows = self._rows(batch)
             _check_finite(rows, torch.tensor(where), self.argument)
             yield _send(rows.to(self.dtype), self.device)
