@@ -1,16 +1,21 @@
 """The adversarial network: its losses, its sampler, and its training loop."""
 
+import itertools
 import math
+import signal
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from tests.common import seeded
 from vaebook.data import dynamic_binarization, toy_density
+from vaebook.distributed import Team
 from vaebook.gan import GAN, discriminator_loss, fit_gan, generator_loss, mlp_gan
 from vaebook.networks import mlp
 from vaebook.taxonomy import BoundedDensity, Sampler, TractableDensity
+from vaebook.training import CsvLog
 
 nan = float("nan")
 
@@ -239,7 +244,7 @@ def test_a_loss_that_is_not_finite_names_its_step():
         return x.where(x < 1e5, nan)
 
     gan = make()
-    with pytest.raises(FloatingPointError, match=r"the loss became nan at step 4\."):
+    with pytest.raises(FloatingPointError, match=r"the loss became nan at step 4 "):
         fit_gan(gan, data, transform=spoil, epochs=1, batch_size=100)
     assert not gan.training  # handed back as after a run that ends well
     assert torch.isfinite(gan.sample(9)).all()  # with the weights from before that step
@@ -265,3 +270,76 @@ def test_bad_arguments(change, message):
     arguments = {"data": POINTS, "epochs": 1, **change}
     with pytest.raises(ValueError, match=message):
         fit_gan(make(), **arguments)
+
+
+# --- saved and continued
+
+
+def stopping_at(step, transform=lambda x, generator: x):
+    """Return a transform that sends Ctrl-C in its `step`-th call."""
+    calls = itertools.count(1)
+
+    def call(x, generator):
+        if next(calls) == step:
+            signal.raise_signal(signal.SIGINT)
+        return transform(x, generator)
+
+    return call
+
+
+def play(gan, **changes):
+    options = {"epochs": 3, "batch_size": 100, "ema": 0.9, "lr": 0.01, "progress": False}
+    history = fit_gan(gan, POINTS, device="cpu", **{**options, **changes})
+    return torch.cat([p.detach().flatten() for p in gan.parameters()]), history
+
+
+@pytest.mark.parametrize("step", [1, 5, 8, 15])
+def test_an_interrupted_game_goes_on_bit_for_bit(tmp_path, step):
+    weights, history = play(make())
+    path = tmp_path / "game.pt"
+    with pytest.raises(KeyboardInterrupt):
+        play(make(), transform=stopping_at(step), checkpoint=path)
+    resumed, went_on = play(make(seed=1), checkpoint=path)
+    assert torch.equal(resumed, weights)
+    assert went_on.train == history.train
+    assert went_on.learning_rate == history.learning_rate
+
+
+def test_a_game_goes_on_with_its_own_checkpoint_alone(tmp_path):
+    path = tmp_path / "game.pt"
+    weights, _ = play(make(), checkpoint=path)
+    for changes in ({"lr": 0.02}, {"ema": 0.8}, {"epochs": 4}):
+        with pytest.raises(ValueError, match=r"^checkpoint: wanted one of this very run"):
+            play(make(), checkpoint=path, **changes)
+    with pytest.raises(ValueError, match=r"^checkpoint: wanted weights of this model"):
+        play(make(hidden=(8,)), checkpoint=path)
+    again, _ = play(make(seed=1), checkpoint=path, resume=False)
+    assert not torch.equal(again, weights)
+    assert torch.equal(play(make(), checkpoint=path)[0], again)
+
+
+def test_callbacks_see_both_losses_and_can_end_the_game(tmp_path):
+    seen = []
+    log = CsvLog(tmp_path / "history.csv")
+    _, history = play(
+        make(), callbacks=[log, lambda h: seen.append(dict(h.train)) or len(seen) == 2]
+    )
+    assert history.n_epochs == len(seen) == 2
+    header, *rows = (tmp_path / "history.csv").read_text().splitlines()
+    assert header == "epoch,seconds,learning_rate,train_discriminator,train_generator"
+    assert len(rows) == 3
+
+
+def test_a_game_is_not_shared_out(monkeypatch):
+    monkeypatch.setattr("vaebook.gan.join", lambda device: (Team(0, 2), device))
+    with pytest.raises(ValueError, match=r"^fit_gan: wanted one process.*got 2 processes"):
+        play(make())
+
+
+def test_a_file_trains_as_a_tensor_does(tmp_path):
+    np.save(tmp_path / "points.npy", POINTS.numpy())
+    gan = make()
+    fit_gan(gan, np.load(tmp_path / "points.npy", mmap_mode="r"), epochs=1, device="cpu")
+    same = make()
+    fit_gan(same, POINTS, epochs=1, device="cpu")
+    assert all(torch.equal(a, b) for a, b in zip(gan.parameters(), same.parameters(), strict=True))

@@ -270,8 +270,8 @@ def test_a_run_can_be_started_anew(tmp_path, uninterrupted):
 
 def test_the_state_is_saved_as_often_as_it_says(tmp_path, monkeypatch):
     saves = []
-    save = training._Run.save
-    monkeypatch.setattr(training._Run, "save", lambda run: saves.append(run.step) or save(run))
+    save = training.Run.save
+    monkeypatch.setattr(training.Run, "save", lambda run: saves.append(run.step) or save(run))
     train(make_model(), checkpoint=tmp_path / "run.pt")
     assert saves == [STEPS]  # it takes less than half a minute
     saves.clear()

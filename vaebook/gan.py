@@ -12,9 +12,9 @@ Data are rows of numbers, shape (batch, n_pixels). Losses are cross-entropies in
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -22,19 +22,25 @@ from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
 from vaebook._checks import check_at_least, check_in, fail
+from vaebook.distributed import Team, join
 from vaebook.networks import check_input, mlp
-from vaebook.recorded import Recorded
-from vaebook.rows import Batches, as_rows
+from vaebook.rows import Rows, as_rows
 from vaebook.training import (
+    Callback,
     History,
+    Recipe,
+    Run,
     Transform,
     Watch,
     average_of,
     check_recipe,
+    checkpoint_file,
+    deferred_stop,
     on_device,
-    on_gpu,
+    own_arithmetic,
     pick_device,
-    progress_bar,
+    run_epochs,
+    unchanged,
 )
 
 # --- the losses -------------------------------------------------------------------------------
@@ -193,7 +199,7 @@ def mlp_gan(
 
 def fit_gan(
     gan: GAN,
-    data: Tensor,
+    data: Any,
     *,
     transform: Transform | None = None,
     epochs: int = 10,
@@ -202,6 +208,9 @@ def fit_gan(
     ema: float | None = 0.999,
     seed: int = 0,
     device: str | torch.device = "auto",
+    checkpoint: str | Path | None = None,
+    resume: bool = True,
+    callbacks: Sequence[Callback] = (),
     record: bool = True,
     progress: bool = True,
 ) -> History:
@@ -215,7 +224,7 @@ def fit_gan(
     gan
         The model; trained in place on `device`, then put back where it was.
     data
-        Training data, shape (n, n_pixels), any dtype that `transform` or the discriminator takes.
+        Training data, shape (n, n_pixels), of any kind that :func:`~vaebook.training.fit` takes.
     transform
         Called as ``transform(batch, generator)`` on every batch of data.
     epochs, batch_size
@@ -230,11 +239,14 @@ def fit_gan(
         Seeds the order of the data and the noise; the same seed gives the same run.
     device
         ``"auto"``, or any device of PyTorch.
+    checkpoint, resume, callbacks
+        As for :func:`~vaebook.training.fit`: a file to which the whole game is written, and from
+        which it goes on where it was; what is called after every epoch.
     record
         On a GPU, record each network's part of a step as a CUDA graph once and replay it; what
         `transform` decides in Python is then decided once.
     progress
-        Show a bar with both losses on a terminal or in a live notebook.
+        Show a bar with both losses on a terminal or in a live notebook, elsewhere a line an epoch.
 
     Returns
     -------
@@ -245,98 +257,101 @@ def fit_gan(
     Raises
     ------
     ValueError
-        If an argument is unusable.
+        If an argument is unusable, the checkpoint belongs to another run, or ``torchrun`` started
+        several processes, which cannot share a game.
     FloatingPointError
-        At the first step with a loss that is not finite. On a GPU, where looking at a loss would
-        wait for it, training stands still from that step on, and says so at the end of the epoch.
+        At the first step with a loss that is not finite: the step is named, and the last checkpoint
+        is kept. On a GPU, where looking at a loss would wait for it, training stands still from
+        that step on, and says so at the next look.
+    OSError
+        If the checkpoint cannot be written.
     """
     check_recipe(epochs, batch_size, lr, ema, seed)
-    target = pick_device(device)
-    rows = as_rows(data, target)
-    with on_device(gan, target):
-        order, noise = Generator().manual_seed(seed), Generator(target).manual_seed(seed + 1)
+    team, target = join(pick_device(device))
+    if team.size > 1:
+        fail("fit_gan", "one process: the two players are not shared out", f"{team.size} processes")
+    rows = as_rows(data, target, next(gan.parameters()).dtype)
+    recipe = Recipe(epochs, batch_size, lr, "linear", 0.0, ema, seed, mixed=False)
+    path = checkpoint_file(checkpoint, team)
+    with on_device(gan, target), own_arithmetic(target, seed), deferred_stop() as stop:
+        game = _Game(gan, rows, transform or unchanged, recipe, path, team, target, record)
+        if resume:
+            game.load()
+        run_epochs(game, take_turns, stop, callbacks, progress)
+    game.raise_what_waits(stop)
+    return game.history
+
+
+def take_turns(game: _Game, batch: Tensor) -> None:
+    """One step of Adam for the discriminator, then one for the generator."""
+    for player in game.players:
+        player.find_gradient(batch)
+        player.optimizer.step()
+        player.scheduler.step()
+    game.end_step()
+
+
+class _Game(Run):
+    """A run of two players, each with a loss of its own."""
+
+    losses_a_step = 2
+
+    def __init__(
+        self,
+        gan: GAN,
+        rows: Rows,
+        transform: Transform,
+        recipe: Recipe,
+        path: Path | None,
+        team: Team,
+        device: torch.device,
+        record: bool,
+    ) -> None:
+        super().__init__(gan, rows, recipe, path, team, device, record)
+        self.averaged = average_of(gan.generator_network, recipe.ema)
 
         def loss_of_discriminator(batch: Tensor) -> Tensor:
-            x = batch if transform is None else transform(batch, noise)
-            fake = gan.sample(len(x), noise)  # no gradient to the generator in this turn
+            x = transform(batch, self.noise)
+            fake = gan.sample(len(x), self.noise)  # no gradient to the generator in this turn
             return discriminator_loss(gan.logit(x), gan.logit(fake))
 
         def loss_of_generator(batch: Tensor) -> Tensor:
-            return generator_loss(gan.logit(gan(len(batch), noise)))
+            return generator_loss(gan.logit(gan(len(batch), self.noise)))
 
-        networks = gan.discriminator_network, gan.generator_network
-        losses = loss_of_discriminator, loss_of_generator
-        players = [_Player(*pair, lr, target) for pair in zip(networks, losses, strict=True)]
-        watch = Watch([player.optimizer for player in players], target)
-        turns = [player.turn(watch, noise, batch_size, record) for player in players]
-        averaged = average_of(gan.generator_network, ema)
-        history, step = History(train={"discriminator": [], "generator": []}), 0
-        n_steps = epochs * math.ceil(len(data) / batch_size)
-        for _ in progress_bar(range(epochs), "epochs", progress):
-            started = time.monotonic()
-            shuffled = torch.randperm(len(data), generator=order).to(target)
-            for batch in Batches(rows, shuffled, batch_size):
-                for player, find_gradient in zip(players, turns, strict=True):
-                    find_gradient(batch)
-                    if not on_gpu(target):  # nothing waits there: stop before the weights move
-                        _stop_if_failed(watch)
-                    player.move(lr * (1 - step / n_steps))
-                if averaged is not None:
-                    averaged.update(gan.generator_network)
-                step += 1
-            _stop_if_failed(watch)
-            for name, player in zip(history.train, players, strict=True):
-                history.train[name].append(player.take_total() / len(data))
-            history.learning_rate.append(lr * (1 - step / n_steps))
-            history.seconds.append(time.monotonic() - started)
-        if averaged is not None:
-            gan.generator_network.load_state_dict(averaged.module.state_dict())
-    return history
+        discriminator, generator = self.players = (
+            _Player("discriminator", gan.discriminator_network, loss_of_discriminator, self),
+            _Player("generator", gan.generator_network, loss_of_generator, self),
+        )
+        self.watch = Watch([player.optimizer for player in self.players], device)
+        self.scheduler = generator.scheduler  # which is the discriminator's, too
+        self.parts = {
+            "model": gan,
+            "discriminator": discriminator.optimizer,
+            "generator": generator.optimizer,
+            "discriminator_scheduler": discriminator.scheduler,
+            "generator_scheduler": generator.scheduler,
+        }
 
 
 class _Player:
     """One of the two networks, its loss, and the optimizer that lowers it."""
 
     def __init__(
-        self,
-        network: nn.Module,
-        loss_of: Callable[[Tensor], Tensor],
-        lr: float,
-        device: torch.device,
+        self, name: str, network: nn.Module, loss_of: Callable[[Tensor], Tensor], game: _Game
     ) -> None:
-        self.loss_of, self.parameters = loss_of, list(network.parameters())
-        fused = device.type != "mps"  # which has no fused Adam
-        self.optimizer = torch.optim.Adam(self.parameters, lr=lr, betas=(0.5, 0.999), fused=fused)
-        self.total = torch.zeros((), device=device)  # of the losses since it was last taken
-
-    def turn(
-        self, watch: Watch, noise: Generator, size: int, record: bool
-    ) -> Callable[[Tensor], None]:
-        """Return what leaves the gradient of the loss in each weight of this network alone."""
+        parameters = list(network.parameters())
+        fused = game.device.type != "mps"  # which has no fused Adam
+        self.optimizer = torch.optim.Adam(
+            parameters, game.recipe.lr, betas=(0.5, 0.999), fused=fused
+        )
+        self.scheduler = torch.optim.lr_scheduler.LambdaLR(
+            self.optimizer, lambda step: 1 - step / game.n_steps
+        )
 
         def find_gradient(batch: Tensor) -> None:
-            loss = self.loss_of(batch)
+            loss = loss_of(batch)
             self.optimizer.zero_grad(set_to_none=True)
-            loss.backward(inputs=self.parameters)
-            watch.see(loss.detach())
-            self.total += loss.detach() * len(batch)
+            loss.backward(inputs=parameters)  # of this network alone
+            game.add_up(loss, {name: loss.detach().to(game.sum_dtype) * len(batch)})
 
-        if not (record and on_gpu(self.total.device)):
-            return find_gradient
-        return Recorded(find_gradient, self.parameters, noise, size)
-
-    def move(self, lr: float) -> None:
-        """Take the step of Adam."""
-        self.optimizer.param_groups[0]["lr"] = lr
-        self.optimizer.step()
-
-    def take_total(self) -> float:
-        """Return the sum of the losses, and begin a new one."""
-        total = self.total.item()
-        self.total.zero_()
-        return total
-
-
-def _stop_if_failed(watch: Watch) -> None:
-    if watch.failed:
-        watch.stop(f"step {int(watch.n_finite) // 2}")  # each step has two losses
+        self.find_gradient = game.recorded(find_gradient, parameters)

@@ -463,10 +463,13 @@ class CausalLogistic(nn.Module):
         check_rows(math.prod(self.image), x=x)
         check_rows(params=params)
         reach = self.reach
-        grey = x.reshape(-1, *self.image) - 0.5
-        with torch.autocast(x.device.type, enabled=False):  # in bfloat16 it would lose whole nats
+        # bfloat16 would lose whole nats, and so might TF32, to which a GPU rounds float32 here
+        precise = torch.float64 if x.is_cuda else x.dtype
+        grey = (x.reshape(-1, *self.image) - 0.5).to(precise)
+        with torch.autocast(x.device.type, enabled=False):
             padded = F.pad(grey, (reach, reach, reach, 0))
-            moved = F.conv2d(padded, self.weight * self.mask).reshape(x.shape)
+            moved = F.conv2d(padded, (self.weight * self.mask).to(precise))
+        moved = moved.reshape(x.shape).to(x.dtype)
         return self.levels.log_prob(x, self._move(params, moved))
 
     def mean(self, params: Float[Tensor, "*batch P"]) -> Float[Tensor, "*batch D"]:

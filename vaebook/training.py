@@ -20,7 +20,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from numbers import Real
@@ -163,8 +163,9 @@ def fit(
     device
         ``"auto"``, or any device of PyTorch.
     amp
-        Mixed precision: matrix products in bfloat16, everything else in float32. ``"auto"``: where
-        the processor multiplies bfloat16 faster.
+        Mixed precision: matrix products in bfloat16, everything else in float32 (which PyTorch's
+        convolutions and recurrent layers round to TF32 on a GPU). ``"auto"``: where the processor
+        multiplies bfloat16 faster.
     checkpoint
         File to which the whole state is written every half minute, at the end, and when
         interrupted (Ctrl-C, the notebook's stop button, SIGTERM).
@@ -214,53 +215,25 @@ def fit(
     if held_out is not None and held_out.shape[1:] != rows.shape[1:]:
         fail("validation", f"rows of shape {rows.shape[1:]}, as in data", held_out.shape[1:])
     mixed = bfloat16_pays(target) if amp == "auto" else bool(amp)
-    recipe = _Recipe(epochs, batch_size, lr, schedule, kl_warmup, ema, seed, mixed)
-    path = None if checkpoint is None else Path(checkpoint).expanduser()
-    if path is not None and team.leads:
-        files.prepare(path)
-    with on_device(model, target), _own_arithmetic(target, seed), _deferred_stop() as stop:
-        run = _Run(model, rows, objective, transform, recipe, path, team, target, record)
-        if path is not None and resume and path.exists():
-            run.load(path)
-        if held_out is not None and not run.history.validation:
-            run.validate(held_out)  # before the first step: a fault shows now, not after an epoch
+    recipe = Recipe(epochs, batch_size, lr, schedule, kl_warmup, ema, seed, mixed)
+    path = checkpoint_file(checkpoint, team)
+    with on_device(model, target), own_arithmetic(target, seed), deferred_stop() as stop:
+        run = _Ascent(
+            model, rows, objective, transform, held_out, recipe, path, team, target, record
+        )
+        if resume:
+            run.load()
+        if not run.history.validation:
+            run.validate()  # before the first step: a fault shows now, not after an epoch
         before = run.bounds_of_first_rows() if run.step < run.n_steps else None
-
-        while not run.is_over(callbacks):
-            title = f"epoch {run.epoch + 1}/{epochs}"
-            shows = progress and team.leads
-            with progress_bar(run.batches(), title, shows) as bar:
-                shows_line = shows and bar.disable
-                for batch in bar:
-                    take_step(run, batch)
-                    if run.look_is_due():
-                        run.look()
-                        if not bar.disable:
-                            show_terms(bar, run.averages())
-                    stopped, due = team.any_of(run.step, stop.is_set(), run.save_is_due())
-                    if stopped or due:
-                        run.save()
-                    if stopped:
-                        raise KeyboardInterrupt
-            run.end_epoch()
-            if held_out is not None:
-                run.validate(held_out)
-            if shows_line:
-                log_line(title, run.history)
-            run.start_epoch()
-        run.save()
-        run.finish()
+        run_epochs(run, take_step, stop, callbacks, progress)
         if before is not None and team.leads:
             warn_if_worse(before, run.bounds_of_first_rows(), lr)
-    if stop.is_set():  # came during the last validation; the finished run is saved
-        raise KeyboardInterrupt
-    if run.unsaved is not None:
-        run.unsaved.history = run.history  # type: ignore[attr-defined]
-        raise run.unsaved
+    run.raise_what_waits(stop)
     return run.history
 
 
-def take_step(run: _Run, batch: Tensor) -> None:
+def take_step(run: _Ascent, batch: Tensor) -> None:
     """One step of Adam up the bound. All else in this module is bookkeeping around it."""
     run.find_gradient(batch)
     run.optimizer.step()
@@ -268,7 +241,7 @@ def take_step(run: _Run, batch: Tensor) -> None:
     run.end_step()
 
 
-def find_gradient(run: _Run, batch: Tensor) -> None:
+def find_gradient(run: _Ascent, batch: Tensor) -> None:
     """Leave the gradient of the loss in each weight; on a GPU, recorded once and replayed."""
     x = run.transform(batch, run.noise)  # grey pixels, say, become random binary ones
 
@@ -295,8 +268,41 @@ def warn_if_worse(before: Tensor, after: Tensor, lr: float) -> None:
         )
 
 
+def run_epochs(
+    run: Run,
+    take_step: Callable[[Any, Tensor], None],
+    stop: threading.Event,
+    callbacks: Sequence[Callback],
+    progress: bool,
+) -> None:
+    """Take all steps that are left of a run; save, show and stop it between them."""
+    while not run.is_over(callbacks):
+        title = f"epoch {run.epoch + 1}/{run.recipe.epochs}"
+        shows = progress and run.team.leads
+        with progress_bar(run.batches(), title, shows) as bar:
+            shows_line = shows and bar.disable
+            for batch in bar:
+                take_step(run, batch)
+                if run.look_is_due():
+                    run.look()
+                    if not bar.disable:
+                        show_terms(bar, run.averages())
+                stopped, due = run.team.any_of(run.step, stop.is_set(), run.save_is_due())
+                if stopped or due:
+                    run.save()
+                if stopped:
+                    raise KeyboardInterrupt
+        run.end_epoch()
+        run.validate()
+        if shows_line:
+            log_line(title, run.history)
+        run.start_epoch()
+    run.save()
+    run.finish()
+
+
 @dataclass(frozen=True)
-class _Recipe:
+class Recipe:
     """How a run is trained: all that decides its result beside the data, model and functions."""
 
     epochs: int
@@ -316,16 +322,23 @@ class _Recipe:
         return recipe
 
 
-class _Run:
-    """Everything that changes while training, and so everything that a checkpoint holds."""
+class Run:
+    """Everything that changes while training, and so everything that a checkpoint holds.
+
+    What is trained, and by which optimizers, a subclass knows: it has a `scheduler` of the learning
+    rate, a `watch` over the losses, and `parts`, whose states a checkpoint holds by name.
+    """
+
+    scheduler: torch.optim.lr_scheduler.LRScheduler
+    watch: Watch
+    parts: dict[str, Any]
+    losses_a_step = 1
 
     def __init__(
         self,
         model: nn.Module,
         rows: Rows,
-        objective: Objective,
-        transform: Transform | None,
-        recipe: _Recipe,
+        recipe: Recipe,
         path: Path | None,
         team: Team,
         device: torch.device,
@@ -333,47 +346,42 @@ class _Run:
     ) -> None:
         self.model, self.rows, self.recipe, self.path = model, rows, recipe, path
         self.team, self.device = team, device
-        self.transform, self.own_objective = transform or _unchanged, objective
-        self.own_beta = _own_beta(objective) if recipe.kl_warmup else 1.0
         self.n_data = rows.shape[0]
         self.steps_per_epoch = math.ceil(self.n_data / recipe.batch_size)
         self.n_steps = recipe.epochs * self.steps_per_epoch
         self.sum_dtype = torch.float32 if device.type == "mps" else torch.float64
-        self.optimizer = torch.optim.Adam(model.parameters(), recipe.lr, fused=device.type != "mps")
-        self.scheduler = _schedule(self.optimizer, recipe, self.n_steps)
-        self.objective = team.parallel(model, objective)  # all start from the first one's weights
-        self.averaged = average_of(model, recipe.ema)
+        self.averaged: Average | None = None
         self.order = Generator().manual_seed(recipe.seed)  # shuffles; drawn from once an epoch
         self.noise = Generator(device).manual_seed(recipe.seed + 1 + team.rank * 2**32)
         self.order_at_epoch_start = self.order.get_state()
         self.step = self.epoch = self.n_seen = 0
         self.first_step = 0  # of this process: a resumed run starts later
-        self.watch = Watch([self.optimizer], device)
         self.sums: dict[str, Tensor] = {}
         self.history = History()
         self.last_saved, self.last_look = time.monotonic(), -math.inf
         self.stamp = files.stamp(path)
         self.unsaved: OSError | None = None
         self.records = record and on_gpu(device) and team.size == 1
-        # read by a recorded step, for which a number of Python would stand still
-        self.beta = torch.full((), self.weight_of_divergence(), device=device)
-        self.find_gradient = self._gradient_finder()
         self.start_epoch()
 
-    def _gradient_finder(self) -> Callable[[Tensor], None]:
-        def find(batch: Tensor) -> None:
+    def recorded(
+        self, find: Callable[[Tensor], None], parameters: Iterable[nn.Parameter]
+    ) -> Callable[[Tensor], None]:
+        """Return what leaves gradients in `parameters`, on a GPU as a recorded step."""
+
+        def find_gradient(batch: Tensor) -> None:
             # a look at values waits for a GPU: there only the first batch is looked at
             with trusted_values(on_gpu(self.device) and self.step > self.first_step):
-                find_gradient(self, batch)
+                find(batch)
 
         if not self.records:
-            return find
-        size = self.recipe.batch_size
-        return Recorded(find, list(self.model.parameters()), self.noise, size)
+            return find_gradient
+        return Recorded(find_gradient, list(parameters), self.noise, self.recipe.batch_size)
 
     # --- through the data ---
 
     def start_epoch(self) -> None:
+        """Take the time."""
         self.epoch_started = time.monotonic()
 
     def batches(self) -> Batches:
@@ -388,6 +396,212 @@ class _Run:
         """Rows of this step's batch, of all processes together."""
         first = (self.step - self.epoch * self.steps_per_epoch) * self.recipe.batch_size
         return min(self.recipe.batch_size, self.n_data - first)
+
+    def add_up(self, loss: Tensor, totals: dict[str, Tensor]) -> None:
+        """Add up on the device what the history needs, and remember the first bad loss."""
+        for name, total in totals.items():
+            if name not in self.sums:
+                self.sums[name] = torch.zeros_like(total)
+            self.sums[name] += total
+        self.watch.see(loss.detach())
+        if not on_gpu(self.device):  # nothing waits there: stop before the weights move
+            self._stop_if_failed()
+
+    def look_is_due(self) -> bool:
+        """Tell whether the last look is long enough ago: each waits for the device."""
+        return time.monotonic() - self.last_look > SECONDS_BETWEEN_LOOKS
+
+    def look(self) -> None:
+        """See on the device whether all is well; it waits for the steps so far."""
+        self.last_look = time.monotonic()
+        self._stop_if_failed()
+
+    def _stop_if_failed(self) -> None:
+        if self.watch.failed:
+            is_kept = self.path is not None and self.path.exists()
+            kept = f" The last checkpoint is kept: {self.path}." if is_kept else ""
+            step = self.first_step + int(self.watch.n_finite) // self.losses_a_step
+            where = f"step {step} (epoch {step // self.steps_per_epoch + 1})"
+            self.watch.stop(where, kept)
+
+    def averages(self) -> dict[str, float]:
+        """Return the averages of this epoch so far."""
+        share = self.team.size / self.n_seen
+        return {name: float(total) * share for name, total in self.sums.items()}
+
+    def end_step(self) -> None:
+        """Move the averaged weights, and count."""
+        if self.averaged is not None:
+            self.averaged.update()
+        self.n_seen += self.batch_rows()
+        self.step += 1
+
+    def end_epoch(self) -> None:
+        """Write the epoch's averages into the history."""
+        self.look()
+        for name, total in self.sums.items():
+            average = float(self.team.add_up(total)) / self.n_seen
+            self.history.train.setdefault(name, []).append(average)
+            total.zero_()
+        self.history.seconds.append(time.monotonic() - self.epoch_started)
+        self.history.learning_rate.append(float(self.scheduler.get_last_lr()[0]))
+        self.n_seen = 0
+        self.order_at_epoch_start = self.order.get_state()
+        self.epoch += 1
+
+    def validate(self) -> None:
+        """Measure what is held out, if anything is."""
+
+    def is_over(self, callbacks: Sequence[Callback]) -> bool:
+        """Tell whether all epochs are done, or a callback wants to stop."""
+        wants_stop = False
+        if self.team.leads and self.history.n_epochs > 0:
+            wants_stop = any([callback(self.history) is True for callback in callbacks])  # noqa: C419 each is called
+        return self.team.any_of(0, wants_stop)[0] or self.epoch >= self.recipe.epochs
+
+    def finish(self) -> None:
+        """Leave the averaged weights in the model, if there are any."""
+        if self.averaged is not None:
+            self.averaged.put_back()
+
+    def raise_what_waits(self, stop: threading.Event) -> None:
+        """Raise what came while the run could not end: a stop, or a file that cannot be written."""
+        if stop.is_set():  # came during the last validation; the finished run is saved
+            raise KeyboardInterrupt
+        if self.unsaved is not None:
+            self.unsaved.history = self.history  # type: ignore[attr-defined]
+            raise self.unsaved
+
+    # --- to a file and back ---
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """What must be the same for a run to be continued."""
+        return {
+            "package": __version__,
+            "data": [self.n_data, checksum(self.rows)],
+            "model": files.structure(self.model),
+            "recipe": self.recipe.lasting(),
+        }
+
+    def save_is_due(self) -> bool:
+        """Tell whether the last save is long enough ago."""
+        return time.monotonic() - self.last_saved > SECONDS_BETWEEN_SAVES
+
+    def save(self) -> None:
+        """Write the state, if anywhere; where that fails, the run is worth more than its file."""
+        if self.path is None:
+            return
+        self.look()
+        noise = self.team.gather(self._noise_states())
+        sums = {name: self.team.add_up(total.clone()) for name, total in self.sums.items()}
+        self.last_saved = time.monotonic()
+        if not self.team.leads:
+            return
+        try:
+            if files.stamp(self.path) != self.stamp:
+                raise FileExistsError(f"checkpoint: another run has written {self.path} meanwhile")
+            files.write(self.path, self._state(noise, sums))
+            self.stamp, self.unsaved = files.stamp(self.path), None
+        except OSError as error:
+            self.unsaved = error
+            warnings.warn(f"{error}; training goes on", stacklevel=3)
+
+    def _state(self, noise: list[Any], sums: dict[str, Tensor]) -> dict[str, Any]:
+        return {
+            "settings": self.settings,
+            **{name: part.state_dict() for name, part in self.parts.items()},
+            "averaged": None if self.averaged is None else self.averaged.module.state_dict(),
+            "order": self.order_at_epoch_start,
+            "noise": noise,
+            "position": [self.step, self.epoch, self.n_seen],
+            "sums": sums,
+            "history": vars(self.history),
+            "seconds": time.monotonic() - self.epoch_started,
+        }
+
+    def load(self) -> None:
+        """Go on from the checkpoint, if there is one."""
+        path = self.path
+        if path is None or not path.exists():
+            return
+        state = files.read(path, self.device, _STATE | self.parts.keys())
+        theirs = state["settings"]
+        if theirs["model"] != self.settings["model"]:
+            fail("checkpoint", "weights of this model (or pass resume=False)", path)
+        if theirs != self.settings:
+            ours = {name: self.settings[name] for name in ("package", "data", "recipe")}
+            got = f"{path} of { ({name: theirs.get(name) for name in ours}) }"
+            fail("checkpoint", f"one of this very run, {ours} (or pass resume=False)", got)
+        for name, part in self.parts.items():
+            part.load_state_dict(state[name])
+        self.step, self.epoch, self.n_seen = state["position"]
+        if self.averaged is not None:
+            self.averaged.module.load_state_dict(state["averaged"])
+            self.averaged.n_updates = self.step
+        self.order.set_state(state["order"].cpu())
+        self._restore_noise(state["noise"])
+        first = self.team.leads  # the sums are everybody's: one process goes on with them
+        self.sums = {name: total * first for name, total in state["sums"].items()}
+        self.history = History(**state["history"])
+        self.first_step = self.step
+        self.epoch_started = time.monotonic() - state["seconds"]
+
+    def _noise_states(self) -> list[Tensor]:
+        """Return the states of all generators that a step may draw from."""
+        states = [self.noise.get_state(), torch.get_rng_state()]
+        if on_gpu(self.device):
+            states.append(torch.cuda.get_rng_state(self.device))
+        return states
+
+    def _restore_noise(self, states: Any) -> None:
+        """Go on with the same noise; on another device or by more processes, with new noise."""
+        try:
+            own, *torchs = [state.cpu() for state in states[self.team.rank]]
+            self.noise.set_state(own)
+            torch.set_rng_state(torchs[0])
+            if on_gpu(self.device):
+                torch.cuda.set_rng_state(torchs[1], self.device)
+        except (IndexError, TypeError, RuntimeError):
+            self.noise.manual_seed(self.recipe.seed + 1 + self.team.rank * 2**32 + self.step)
+
+
+_STATE = frozenset(
+    ("settings", "averaged", "order", "noise", "position", "sums", "history", "seconds")
+)
+
+
+class _Ascent(Run):
+    """A run that raises one objective."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        rows: Rows,
+        objective: Objective,
+        transform: Transform | None,
+        held_out: Rows | None,
+        recipe: Recipe,
+        path: Path | None,
+        team: Team,
+        device: torch.device,
+        record: bool,
+    ) -> None:
+        super().__init__(model, rows, recipe, path, team, device, record)
+        self.transform, self.own_objective = transform or unchanged, objective
+        self.held_out = held_out
+        self.own_beta = _own_beta(objective) if recipe.kl_warmup else 1.0
+        self.optimizer = torch.optim.Adam(model.parameters(), recipe.lr, fused=device.type != "mps")
+        self.scheduler = _schedule(self.optimizer, recipe, self.n_steps)
+        self.parts = {"model": model, "optimizer": self.optimizer, "scheduler": self.scheduler}
+        self.objective = team.parallel(model, objective)  # all start from the first one's weights
+        self.averaged = average_of(model, recipe.ema)
+        self.watch = Watch([self.optimizer], device)
+        # read by a recorded step, for which a number of Python would stand still
+        self.beta = torch.full((), self.weight_of_divergence(), device=device)
+        self.find_gradient = self.recorded(
+            lambda batch: find_gradient(self, batch), model.parameters()
+        )
 
     def precision(self) -> torch.autocast:
         """Matrix products in bfloat16 where the recipe is mixed; all else stays in float32."""
@@ -414,59 +628,25 @@ class _Run:
     def note(self, loss: Tensor, bound: Tensor, terms: dict[str, Tensor]) -> None:
         """Add up on the device what the history needs, and remember the first bad loss."""
         n_own = self.team.share(self.batch_rows())
-        for name, each in _by_name(bound, terms).items():
-            total = each.detach()[:n_own].sum(dtype=self.sum_dtype)
-            if name not in self.sums:
-                self.sums[name] = torch.zeros_like(total)
-            self.sums[name] += total
-        self.watch.see(loss.detach())
-        if not on_gpu(self.device):  # nothing waits there: stop before the weights move
-            self._stop_if_failed()
-
-    def look_is_due(self) -> bool:
-        return time.monotonic() - self.last_look > SECONDS_BETWEEN_LOOKS
-
-    def look(self) -> None:
-        """See on the device whether all is well; it waits for the steps so far."""
-        self.last_look = time.monotonic()
-        self._stop_if_failed()
-
-    def _stop_if_failed(self) -> None:
-        if self.watch.failed:
-            is_kept = self.path is not None and self.path.exists()
-            kept = f" The last checkpoint is kept: {self.path}." if is_kept else ""
-            step = self.first_step + int(self.watch.n_finite)
-            where = f"step {step} (epoch {step // self.steps_per_epoch + 1})"
-            self.watch.stop(where, kept)
-
-    def averages(self) -> dict[str, float]:
-        """Return the averages of this epoch so far."""
-        share = self.team.size / self.n_seen
-        return {name: float(total) * share for name, total in self.sums.items()}
+        named = _by_name(bound, terms).items()
+        self.add_up(loss, {n: each.detach()[:n_own].sum(dtype=self.sum_dtype) for n, each in named})
 
     def end_step(self) -> None:
-        """Move the averaged weights, and count."""
-        if self.averaged is not None:
-            self.averaged.update(self.model)
-        self.n_seen += self.batch_rows()
-        self.step += 1
+        """Count, and let the weight of the divergence rise."""
+        super().end_step()
         if self.records and self.recipe.kl_warmup > 0:
             self.beta.fill_(self.weight_of_divergence())
 
-    def end_epoch(self) -> None:
-        self.look()
-        for name, total in self.sums.items():
-            average = float(self.team.add_up(total)) / self.n_seen
-            self.history.train.setdefault(name, []).append(average)
-            total.zero_()
-        self.history.seconds.append(time.monotonic() - self.epoch_started)
-        self.history.learning_rate.append(float(self.scheduler.get_last_lr()[0]))
-        self.n_seen = 0
-        self.order_at_epoch_start = self.order.get_state()
-        self.epoch += 1
+    def load(self) -> None:
+        """Go on from the checkpoint, with the weight of the divergence that belongs there."""
+        super().load()
+        self.beta.fill_(self.weight_of_divergence())
 
-    def validate(self, rows: Rows) -> None:
+    def validate(self) -> None:
         """Average the objective over held-out rows, with the same noise every time."""
+        rows = self.held_out
+        if rows is None:
+            return
         own = torch.arange(self.team.rank, rows.shape[0], self.team.size)
         sums: dict[str, float] = {}
         for bound, terms in self.evaluate(rows, own):
@@ -498,115 +678,6 @@ class _Run:
         model.train()
         return values
 
-    def is_over(self, callbacks: Sequence[Callback]) -> bool:
-        """Tell whether all epochs are done, or a callback wants to stop."""
-        wants_stop = False
-        if self.team.leads and self.history.n_epochs > 0:
-            wants_stop = any([callback(self.history) is True for callback in callbacks])  # noqa: C419 each is called
-        return self.team.any_of(0, wants_stop)[0] or self.epoch >= self.recipe.epochs
-
-    def finish(self) -> None:
-        if self.averaged is not None:
-            self.model.load_state_dict(self.averaged.module.state_dict())
-
-    # --- to a file and back ---
-
-    @cached_property
-    def settings(self) -> dict[str, Any]:
-        """What must be the same for a run to be continued."""
-        return {
-            "package": __version__,
-            "data": [self.n_data, checksum(self.rows)],
-            "model": files.structure(self.model),
-            "recipe": self.recipe.lasting(),
-        }
-
-    def save_is_due(self) -> bool:
-        return time.monotonic() - self.last_saved > SECONDS_BETWEEN_SAVES
-
-    def save(self) -> None:
-        """Write the state, if anywhere; where that fails, the run is worth more than its file."""
-        if self.path is None:
-            return
-        self.look()
-        noise = self.team.gather(self._noise_states())
-        sums = {name: self.team.add_up(total.clone()) for name, total in self.sums.items()}
-        self.last_saved = time.monotonic()
-        if not self.team.leads:
-            return
-        try:
-            if files.stamp(self.path) != self.stamp:
-                raise FileExistsError(f"checkpoint: another run has written {self.path} meanwhile")
-            files.write(self.path, self._state(noise, sums))
-            self.stamp, self.unsaved = files.stamp(self.path), None
-        except OSError as error:
-            self.unsaved = error
-            warnings.warn(f"{error}; training goes on", stacklevel=3)
-
-    def _state(self, noise: list[Any], sums: dict[str, Tensor]) -> dict[str, Any]:
-        return {
-            "settings": self.settings,
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scheduler": self.scheduler.state_dict(),
-            "averaged": None if self.averaged is None else self.averaged.module.state_dict(),
-            "order": self.order_at_epoch_start,
-            "noise": noise,
-            "position": [self.step, self.epoch, self.n_seen],
-            "sums": sums,
-            "history": vars(self.history),
-            "seconds": time.monotonic() - self.epoch_started,
-        }
-
-    def load(self, path: Path) -> None:
-        state = files.read(path, self.device, _STATE)
-        theirs = state["settings"]
-        if theirs["model"] != self.settings["model"]:
-            fail("checkpoint", "weights of this model (or pass resume=False)", path)
-        if theirs != self.settings:
-            ours = {name: self.settings[name] for name in ("package", "data", "recipe")}
-            got = f"{path} of { ({name: theirs.get(name) for name in ours}) }"
-            fail("checkpoint", f"one of this very run, {ours} (or pass resume=False)", got)
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scheduler.load_state_dict(state["scheduler"])
-        self.step, self.epoch, self.n_seen = state["position"]
-        if self.averaged is not None:
-            self.averaged.module.load_state_dict(state["averaged"])
-            self.averaged.n_updates = self.step
-        self.order.set_state(state["order"].cpu())
-        self._restore_noise(state["noise"])
-        first = self.team.leads  # the sums are everybody's: one process goes on with them
-        self.sums = {name: total * first for name, total in state["sums"].items()}
-        self.history = History(**state["history"])
-        self.first_step = self.step
-        self.beta.fill_(self.weight_of_divergence())
-        self.epoch_started = time.monotonic() - state["seconds"]
-
-    def _noise_states(self) -> list[Tensor]:
-        """Return the states of all generators that a step may draw from."""
-        states = [self.noise.get_state(), torch.get_rng_state()]
-        if on_gpu(self.device):
-            states.append(torch.cuda.get_rng_state(self.device))
-        return states
-
-    def _restore_noise(self, states: Any) -> None:
-        """Go on with the same noise; on another device or by more processes, with new noise."""
-        try:
-            own, *torchs = [state.cpu() for state in states[self.team.rank]]
-            self.noise.set_state(own)
-            torch.set_rng_state(torchs[0])
-            if on_gpu(self.device):
-                torch.cuda.set_rng_state(torchs[1], self.device)
-        except (IndexError, TypeError, RuntimeError):
-            self.noise.manual_seed(self.recipe.seed + 1 + self.team.rank * 2**32 + self.step)
-
-
-_STATE = frozenset(
-    ("settings", "model", "optimizer", "scheduler", "averaged", "order", "noise", "position")
-    + ("sums", "history", "seconds")
-)
-
 
 class Watch:
     """Keeps the first loss that is no number, on the device: to look at each would wait for a GPU.
@@ -616,7 +687,7 @@ class Watch:
 
     def __init__(self, optimizers: list[torch.optim.Adam], device: torch.device) -> None:
         self.loss = torch.zeros((), device=device)  # the last one, or the first that is not finite
-        self.failed = torch.zeros((), device=device)  # 1 from that loss on
+        self.failed = torch.zeros((), dtype=torch.float32, device=device)  # 1 from that loss on
         self.n_finite = torch.zeros((), dtype=torch.int64, device=device)
         if on_gpu(device):
             for optimizer in optimizers:
@@ -699,16 +770,16 @@ class Average:
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
-        self.module = copy.deepcopy(model)
+        self.followed, self.module = model, copy.deepcopy(model)
         self.n_updates = 0
         self._towards = get_ema_multi_avg_fn(decay)
 
     @torch.no_grad()
-    def update(self, model: nn.Module) -> None:
-        """Move towards the weights of `model`, in one launch for all."""
+    def update(self) -> None:
+        """Move towards the model's weights, in one launch for all."""
         averages, weights = (
             [v for v in m.state_dict().values() if v.is_floating_point()]
-            for m in (self.module, model)
+            for m in (self.module, self.followed)
         )
         if self.n_updates == 0:
             torch._foreach_copy_(averages, weights)
@@ -716,10 +787,22 @@ class Average:
             self._towards(averages, weights, self.n_updates)
         self.n_updates += 1
 
+    def put_back(self) -> None:
+        """Make the averages the model's weights."""
+        self.followed.load_state_dict(self.module.state_dict())
+
 
 def average_of(model: nn.Module, decay: float | None) -> Average | None:
     """Start an exponential moving average of the weights, where one is asked for."""
     return None if decay is None else Average(model, decay)
+
+
+def checkpoint_file(checkpoint: str | Path | None, team: Team) -> Path | None:
+    """Return where checkpoints go, which can be written."""
+    path = None if checkpoint is None else Path(checkpoint).expanduser()
+    if path is not None and team.leads:
+        files.prepare(path)
+    return path
 
 
 def log_line(title: str, history: History) -> None:
@@ -745,7 +828,7 @@ def show_terms(bar: tqdm, averages: dict[str, float]) -> None:
 
 
 @contextmanager
-def _deferred_stop() -> Iterator[threading.Event]:
+def deferred_stop() -> Iterator[threading.Event]:
     """Hold Ctrl-C and SIGTERM back until a step is complete, so that what is saved then is exact.
 
     A second one acts at once. A signal that ends a process still does, once the state is saved.
@@ -778,24 +861,26 @@ def _deferred_stop() -> Iterator[threading.Event]:
 
 
 @contextmanager
-def _own_arithmetic(device: torch.device, seed: int) -> Iterator[None]:
+def own_arithmetic(device: torch.device, seed: int) -> Iterator[None]:
     """Flush denormals, and seed torch's own generators, from which dropout draws; then undo both.
 
     Adam's moments of never-lit pixels decay into denormals, and arithmetic with those is many
-    times slower on most processors.
+    times slower on most processors. On a GPU, convolutions that give the same sums every time.
     """
     was_flushed = bool(torch.full((1,), 5e-324, dtype=torch.float64) * 1 == 0)
+    was_deterministic = torch.backends.cudnn.deterministic
     gpus = [device] if on_gpu(device) else []
     torch.set_flush_denormal(True)
+    torch.backends.cudnn.deterministic = True
     try:
-        with torch.random.fork_rng(gpus):
+        with torch.random.fork_rng(gpus), torch.cuda.device(device) if gpus else nullcontext():
             torch.default_generator.manual_seed(seed + 2)
-            for gpu in gpus:
-                with torch.cuda.device(gpu):
-                    torch.cuda.manual_seed(seed + 2)
+            if gpus:
+                torch.cuda.manual_seed(seed + 2)
             yield
     finally:
         torch.set_flush_denormal(was_flushed)
+        torch.backends.cudnn.deterministic = was_deterministic
 
 
 @contextmanager
@@ -853,7 +938,7 @@ def _check_options(
 
 
 def _schedule(
-    optimizer: torch.optim.Optimizer, recipe: _Recipe, n_steps: int
+    optimizer: torch.optim.Optimizer, recipe: Recipe, n_steps: int
 ) -> torch.optim.lr_scheduler.LRScheduler:
     """Return the learning rate's way; a single step has none, and takes the peak."""
     if recipe.schedule == "constant" or n_steps == 1:
@@ -885,5 +970,6 @@ def _by_name(bound: Tensor, terms: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: values.expand(bound.shape) for name, values in named.items()}
 
 
-def _unchanged(batch: Tensor, generator: Generator) -> Tensor:
+def unchanged(batch: Tensor, generator: Generator) -> Tensor:
+    """Return the batch as it is: a transform for data that need none."""
     return batch

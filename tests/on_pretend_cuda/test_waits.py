@@ -98,7 +98,7 @@ def test_a_run_goes_on_on_another_device(first, then, tmp_path, monkeypatch):
         )  # fmt: skip
 
     with monkeypatch.context() as patched:
-        patched.setattr(training._Run, "end_step", interrupted(training._Run.end_step, 20))
+        patched.setattr(training.Run, "end_step", interrupted(training.Run.end_step, 20))
         with pytest.raises(KeyboardInterrupt):
             train(first)
     history = train(then)
