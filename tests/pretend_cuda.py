@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 import sys
 import threading
+import warnings
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, nullcontext
@@ -51,7 +52,9 @@ MIXING = re.compile(
 
 
 def is_there(tensor: Tensor) -> bool:
-    """Tell whether a tensor lies on the pretend device."""
+    """Tell whether a tensor lies on the pretend device; what `vmap` maps over never does."""
+    if torch._C._functorch.is_batchedtensor(tensor):
+        return False
     return getattr(tensor.untyped_storage(), "is_pretend_cuda", False)
 
 
@@ -174,6 +177,7 @@ class PretendCuda(TorchFunctionMode):
                 yield module, "Generator", PretendGenerator
 
     def _set_sync_debug_mode(self, mode: int | str) -> None:
+        warnings.warn("Synchronization debug mode is a prototype feature", stacklevel=2)
         names = ("default", "warn", "error")
         self.sync_debug_mode = names.index(mode) if isinstance(mode, str) else mode
 

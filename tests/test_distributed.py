@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,10 +19,26 @@ import json, os, sys, time
 import torch
 from torch import nn
 from vaebook.training import CsvLog, fit
-from vaebook.vae import elbo_objective, mlp_vae
 
 rank = int(os.environ.get("RANK", 0))
 what, name = sys.argv[1:]
+
+drawn = []
+
+class Noisy(nn.Module):  # draws from both generators, and uses its parts by turns
+    def __init__(self):
+        super().__init__()
+        self.parts = nn.ModuleList(nn.Linear(6, 6) for _ in range(3))
+        self.n_calls = 0
+
+    def forward(self, x, generator):
+        drawn.append([torch.randn(1, generator=generator).item(), torch.rand(1).item()])
+        self.n_calls += 1
+        return self.parts[self.n_calls // 10 % 2](x), self.parts[2](x)
+
+def by_turns(model, x, generator):
+    out, unused = model(x, generator)
+    return -(out - x).square().sum(1), {"unused": unused.square().sum(1)}
 
 def squared_error(model, x, generator):  # draws nothing: the gradient is the batch's alone
     if what == "slow":
@@ -35,9 +53,18 @@ x = torch.rand(103, 6, generator=torch.Generator().manual_seed(1))
 if what == "fails":
     x[50] = 7
 options = dict(epochs=4, batch_size=10, lr=0.02, ema=0.9, seed=3, device="cpu", amp=False)
-if what == "vae":
-    model, x = mlp_vae(6, 2, (8,)), x.round()
-    history = fit(model, x, elbo_objective, validation=x, **options)
+if what == "elsewhere" and rank == 1:  # on another machine there is no checkpoint
+    os.makedirs("elsewhere")
+    os.chdir("elsewhere")
+if what == "noisy":
+    model = Noisy()
+    history = fit(model, x, by_turns, validation=x[:1], **options)  # one of them has no row
+    torch.save(drawn, f"drawn.{rank}")
+elif what == "differ":
+    history = fit(nn.Linear(6, 6), x, squared_error, **options | {"lr": 0.01 * (rank + 1)})
+elif what == "batch norm":
+    model = nn.Sequential(nn.Linear(6, 6), nn.BatchNorm1d(6))
+    history = fit(model, x, squared_error, **options)
 else:
     model = nn.Sequential(nn.Linear(6, 3), nn.Tanh(), nn.Linear(3, 6))
     history = fit(model, x, squared_error, validation=x[:33], **options,
@@ -101,8 +128,10 @@ def test_two_processes_agree_with_one_and_one_continues_what_two_began(tmp_path,
     assert 11 <= step < 44
     assert step == 11 * epoch + n_seen // 10
     assert not list(tmp_path.glob("*.tmp"))
-    finish(start(1, "exact", "run"))
-    assert_same_run(tmp_path, "run.0", "alone.0")
+    shutil.copy(tmp_path / "run.pt", tmp_path / "apart.pt")
+    for n_processes, what, name in ((1, "exact", "run"), (2, "elsewhere", "apart")):
+        finish(start(n_processes, what, name))
+        assert_same_run(tmp_path, f"{name}.0", "alone.0")
 
 
 def test_a_failing_process_stops_all(tmp_path, start):
@@ -112,12 +141,29 @@ def test_a_failing_process_stops_all(tmp_path, start):
     assert "the loss became nan at step" in errors
 
 
-def test_each_process_draws_its_own_noise(tmp_path, start):
-    finish(start(2, "vae", "vae"))
-    histories = [torch.load(tmp_path / f"vae.{rank}") for rank in (0, 1)]
-    assert histories[0][:2] == histories[1][:2]
-    bound = histories[0][1]["bound"]
-    assert bound[-1] > bound[0]
+def test_each_process_draws_noise_of_its_own_and_any_part_of_the_model_may_rest(tmp_path, start):
+    finish(start(2, "noisy", "noisy"))
+    one, other = (torch.tensor(torch.load(tmp_path / f"drawn.{rank}")) for rank in (0, 1))
+    n = 5 + 4 * 11  # looks at held-out rows, and steps
+    assert (one[:n] != other[:n]).all()
+    states = [torch.load(tmp_path / f"noisy.{rank}") for rank in (0, 1)]
+    assert states[0][:2] == states[1][:2]
+    for name, weight in states[0][2].items():
+        assert torch.equal(weight, states[1][2][name])
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("differ", "fit: wanted the same recipe in every process, got"),
+        ("batch norm", "model: wanted no layer that sees the whole batch.* got BatchNorm1d"),
+    ],
+)
+def test_what_cannot_be_shared_out_is_refused(start, what, message):
+    process = start(2, what, "run")
+    _, errors = process.communicate(timeout=240)
+    assert process.returncode != 0
+    assert re.search(message, errors)
 
 
 def test_one_process_is_a_team_of_one(monkeypatch):
@@ -125,7 +171,8 @@ def test_one_process_is_a_team_of_one(monkeypatch):
     team, device = join(torch.device("cpu"))
     assert team == Team(0, 1)
     assert device == torch.device("cpu")
-    assert team.any_of(3, True, False) == (True, False)
+    assert team.from_first(lambda: 3) == 3
+    assert team.seed(5) == 5
     assert team.gather(json) == [json]
 
 
@@ -136,8 +183,20 @@ def test_processes_share_an_estimate(monkeypatch):
     assert torch.equal(Team(1, 3).map_rows(torch.square, rows), rows.square())
 
 
-def test_processes_talk_every_few_steps_only(monkeypatch):
-    team = Team(1, 2)
-    monkeypatch.setattr(Team, "gather", lambda self, value: [(False, True), value])
-    assert team.any_of(16, True, False) == (True, True)
-    assert team.any_of(17, True, True) == (False, False)
+def test_an_estimate_of_fewer_rows_than_processes(monkeypatch):
+    rows = torch.arange(2.0)[:, None]
+    shares = [rows[:1].square(), rows[1:].square(), rows[:0]]
+    monkeypatch.setattr(Team, "gather", lambda self, value: shares)
+
+    def square(x):
+        assert len(x) == 1  # what a model refuses is no rows at all
+        return x.square()
+
+    assert torch.equal(Team(2, 3).map_rows(square, rows), rows.square())
+
+
+def test_seeds_of_processes_are_their_own_in_the_32_bits_that_a_cpu_takes():
+    seeds = [Team(rank, 4).seed(seed) for rank in range(4) for seed in (1, 2, 3)]
+    assert seeds[:3] == [1, 2, 3]
+    assert len(set(seeds)) == 12
+    assert max(seeds) < 2**32

@@ -253,7 +253,7 @@ def test_a_loss_that_is_not_finite_names_its_step():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"data": [1.0]}, "data: wanted a tensor of at least one row, or .*, got list"),
+        ({"data": 1.0}, "data: wanted a tensor of at least one row, or .*, got float"),
         ({"data": POINTS * nan}, "data: wanted finite numbers, got nan in row 0"),
         ({"data": POINTS[:0]}, "data: wanted a tensor of at least one row"),
         ({"data": POINTS[0]}, "data: wanted rows: two dimensions or more"),

@@ -1,5 +1,6 @@
 """Rows come out the same wherever they lie, and bad ones are named."""
 
+import signal
 import subprocess
 import sys
 import textwrap
@@ -11,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from tests.common import seeded
 from vaebook import rows as module
-from vaebook.rows import Batches, as_rows, checksum
+from vaebook.rows import Batches, MappedRows, as_rows, checksum
 
 CPU = torch.device("cpu")
 X = torch.rand(23, 3, 2, generator=seeded())
@@ -30,6 +31,16 @@ class Pairs(Dataset):
         return self.x[i], i
 
 
+class Plain:
+    """Rows by position, and nothing of PyTorch."""
+
+    def __len__(self):
+        return len(X)
+
+    def __getitem__(self, i):
+        return X[i]
+
+
 def memmap(tmp_path, array):
     path = tmp_path / "rows.npy"
     np.save(path, array)
@@ -45,6 +56,10 @@ SOURCES = {
     "array of doubles": lambda folder: X.double().numpy(),
     "array in columns": lambda folder: np.asfortranarray(X.numpy()),
     "memmap": lambda folder: memmap(folder, X.numpy()),
+    "rows of a file": lambda folder: MappedRows(X.numpy(), torch.tensor),
+    "list of tensors": lambda folder: list(X),
+    "tuple of arrays": lambda folder: tuple(X.numpy()),
+    "something indexable": lambda folder: Plain(),
     "dataset": lambda folder: Pairs(),
     "dataset of tuples": lambda folder: TensorDataset(X),
     "loader": lambda folder: DataLoader(Pairs(), batch_size=2, shuffle=True),
@@ -105,6 +120,29 @@ def test_the_first_bad_row_is_named(tmp_path, bad, kind):
         list(Batches(as_rows(makers[kind](), CPU), torch.arange(23), 6))
 
 
+SIGNALS = [signal.Signals[n] for n in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, n)]
+
+
+class Handlers(Dataset):
+    """Whether each signal is left to others, where the rows are made."""
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, i):
+        return torch.tensor([signal.getsignal(number) == signal.SIG_IGN for number in SIGNALS])
+
+
+def test_workers_leave_signals_to_the_process_that_saves(tmp_path):
+    def start(worker):
+        (tmp_path / f"{worker}").touch()
+
+    loader = DataLoader(Handlers(), num_workers=1, worker_init_fn=start)
+    (batch,) = as_rows(loader, CPU).batches([torch.arange(3)])
+    assert batch.all()
+    assert (tmp_path / "0").exists()  # what was to be done there is done as well
+
+
 class Stream(IterableDataset):
     def __iter__(self):
         return iter(X)
@@ -113,7 +151,10 @@ class Stream(IterableDataset):
 @pytest.mark.parametrize(
     ("data", "wanted"),
     [
-        ([[0.0]], "a tensor of at least one row"),
+        ([], "a Dataset of at least one row"),
+        ([0.0], "a Dataset that yields rows"),
+        ("rows", "a tensor of at least one row"),
+        ({0: X[0]}, "a tensor of at least one row"),
         (X[:0], "a tensor of at least one row"),
         (X[:, 0, 0], "rows: two dimensions or more"),
         (np.zeros((0, 2)), "a tensor of at least one row"),

@@ -22,11 +22,12 @@ from torch.optim.optimizer import (
 
 from tests.common import seeded
 from vaebook import training
+from vaebook.checkpoint import write
 from vaebook.data import dynamic_binarization
 from vaebook.gaussian import LinearGaussian
 from vaebook.likelihoods import Gaussian
 from vaebook.priors import StandardNormal
-from vaebook.training import History, checkpoint_path, fit, pick_device
+from vaebook.training import CsvLog, History, checkpoint_path, fit, pick_device
 from vaebook.vae import VAE, Encoder, elbo_objective, iwae_objective, mlp_vae
 
 nan = float("nan")
@@ -850,8 +851,8 @@ def test_an_unwritable_path_is_noticed_before_the_first_step(tmp_path):
 
 
 def test_a_full_disk_costs_the_file_and_not_the_run(tmp_path, monkeypatch, uninterrupted):
-    def full(state, path):
-        path.write_bytes(b"half")
+    def full(state, file):
+        file.write(b"half")
         raise RuntimeError("file write failed: no space left on device")
 
     monkeypatch.setattr(torch, "save", full)
@@ -865,6 +866,32 @@ def test_a_full_disk_costs_the_file_and_not_the_run(tmp_path, monkeypatch, unint
     assert_same_history(e.value.history, uninterrupted[1])
     assert list(tmp_path.iterdir()) == []
     assert not model.training
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at Linux's list of open files")
+def test_what_did_not_fit_leaves_no_open_file_that_keeps_the_disk_full(tmp_path):
+    import resource
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+        with pytest.raises(OSError, match=r"^checkpoint: .* could not be written") as kept:
+            write(tmp_path / "run.pt", {"weights": torch.zeros(10_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert kept.value.__traceback__  # as the run keeps it, to raise it at its end
+    open_files = [str(link.readlink()) for link in Path("/proc/self/fd").iterdir() if link.exists()]
+    assert not [name for name in open_files if str(tmp_path) in name]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_table_that_cannot_be_written_costs_no_epoch(tmp_path, uninterrupted):
+    log = CsvLog(tmp_path / "logs" / "history.csv")
+    (tmp_path / "logs").rmdir()
+    model = make_model()
+    with pytest.warns(UserWarning, match=r"history\.csv was not written: .*training goes on"):
+        train(model, callbacks=[log])
+    assert_same_weights(model, uninterrupted[0])
 
 
 def test_two_runs_do_not_write_one_file(tmp_path, monkeypatch):

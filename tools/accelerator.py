@@ -1,7 +1,7 @@
 """What the book does on a GPU: its speed, its tests and all its chapters, in some minutes.
 
-``python -m tools.accelerator`` needs the package's own dependencies, and pytest for the tests.
-Nothing of Jupyter or Sphinx is needed. It prints
+``python -m tools.accelerator`` needs the package's own dependencies, and pytest and hypothesis for
+the tests. Nothing of Jupyter or Sphinx is needed. It prints
 
 - how long training and estimation take, beside bare loops that do the same work and nothing else;
 - whether the tests of the models hold with ``device="auto"``, file by file;
@@ -44,7 +44,11 @@ from vaebook.vae import VAE, conv_vae, elbo_objective, mlp_vae, residual_vae
 
 ROOT = Path(__file__).resolve().parent.parent
 BOOK = ROOT / "book"
-TESTED = ("vae", "autoencoder", "gan", "diffusion", "autoregressive", "training", "estimators")
+TESTED = tuple(
+    f"tests/test_{name}.py"
+    for name in ("vae", "autoencoder", "gan", "diffusion", "autoregressive", "training")
+) + ("tests/test_estimators.py",)
+TESTED_ON_CUDA = "tests/on_pretend_cuda/test_recorded.py", "tests/on_pretend_cuda/test_models.py"
 SECONDS = 230  # for all of it
 BATCH = 128
 
@@ -52,10 +56,14 @@ BATCH = 128
 
 
 def chapter_names() -> list[str]:
-    """Return the names of all chapters, each behind those whose checkpoints it reads."""
+    """Return the names of all chapters, each behind those whose checkpoints it reads.
+
+    Those that others wait for come first.
+    """
     paths = sorted(BOOK.rglob("*.ipynb"))
     names = [path.relative_to(BOOK).with_suffix("").as_posix() for path in paths]
-    return sorted(names, key=lambda name: len(runs_after(name)))
+    waited_for = {other for name in names for other in runs_after(name)}
+    return sorted(names, key=lambda name: (len(runs_after(name)), name not in waited_for))
 
 
 def runs_after(name: str) -> list[str]:
@@ -350,17 +358,19 @@ def run_all(commands: dict[str, tuple[list[str], list[str]]], deadline: float) -
 
 
 def commands_of(device: torch.device, tiny: bool) -> dict[str, tuple[list[str], list[str]]]:
-    """Return the test files and the chapters, as commands."""
-    pytest = [sys.executable, "-m", "pytest", "-q", "--noconftest", "-p", "no:cacheprovider"]
-    commands: dict[str, tuple[list[str], list[str]]] = {
-        f"tests/test_{name}.py": ([*pytest, f"tests/test_{name}.py"], [])
-        for name in (TESTED[1:2] if tiny else TESTED)
-    }
+    """Return the chapters and the test files, as commands."""
     me = [sys.executable, "-m", "tools.accelerator", "--device", device.type, "--chapter"]
     names = ["latent_variables/sampling_transforms"] if tiny else chapter_names()
-    for name in names:
-        commands[f"book/{name}"] = [*me, name], [f"book/{other}" for other in runs_after(name)]
-    return commands
+    commands = {
+        f"book/{name}": ([*me, name], [f"book/{other}" for other in runs_after(name)])
+        for name in names
+    }
+    # without the configuration, which pretends that there is a GPU and needs the book's tools
+    pytest = [sys.executable, "-m", "pytest", "-q", "--noconftest", "-p", "no:cacheprovider"]
+    tested = TESTED[1:2] if tiny else TESTED
+    if device.type == "cuda":
+        tested += TESTED_ON_CUDA
+    return commands | {path: ([*pytest, path], []) for path in tested}
 
 
 def main() -> None:
@@ -379,11 +389,13 @@ def main() -> None:
         return
     if options.device == "auto" and device.type == "cpu":
         print(
-            "There is no GPU here. On one, this measures the speed of training and estimation, "
-            f"and runs {len(TESTED)} test files and {len(chapter_names())} chapters.\n"
+            "There is no GPU here. On one, this measures the speed of training and estimation, and "
+            f"runs {len(chapter_names())} chapters and {len(TESTED + TESTED_ON_CUDA)} test files.\n"
             "To see all that on the CPU: python -m tools.accelerator --device cpu"
         )
         return
+    if missing := [name for name in ("pytest", "hypothesis") if find_spec(name) is None]:
+        sys.exit(f"The tests need {' and '.join(missing)}: pip install {' '.join(missing)}")
     deadline = time.monotonic() + SECONDS
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     print(f"PyTorch {torch.__version__} on {name}\n")

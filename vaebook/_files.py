@@ -48,6 +48,6 @@ def prepare(path: Path, argument: str, suffix: str) -> None:
             raise IsADirectoryError("it is a folder")
         unfinished = path.with_name(f".{path.name}{suffix}")
         unfinished.touch()
-        unfinished.unlink()
+        unfinished.unlink(missing_ok=True)  # another process may prepare the same file
     except OSError as error:
         raise OSError(f"{argument}: {path} cannot be written: {error}") from error

@@ -36,14 +36,16 @@ def write(path: Path, state: dict[str, Any]) -> None:
         If there is no room, say; nothing is then left of the attempt.
     """
     try:
-        with _files.whole_file(path, SUFFIX) as unfinished:
-            torch.save(state, unfinished)
+        with _files.whole_file(path, SUFFIX) as unfinished, unfinished.open("wb") as file:
+            torch.save(state, file)  # given a path, it keeps a full disk's file open
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
         raise OSError(f"checkpoint: {path} could not be written: {error}") from error
 
 
-def read(path: Path, device: torch.device, wanted: frozenset[str]) -> dict[str, Any]:
+def read(path: Path, wanted: frozenset[str]) -> dict[str, Any]:
     """Read a state that has the keys `wanted`, after a look at the file's own checksums.
+
+    Its tensors come to the CPU.
 
     Raises
     ------
@@ -55,7 +57,7 @@ def read(path: Path, device: torch.device, wanted: frozenset[str]) -> dict[str, 
             damaged = archive.testzip()
         if damaged is not None:
             fail("checkpoint", WANTED, f"{path}, damaged in {damaged}")
-        state = torch.load(path, map_location=device, weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except ValueError:
         raise
     except Exception as error:

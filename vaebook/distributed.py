@@ -6,14 +6,15 @@ import atexit
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Generator, Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-STEPS_BETWEEN_TALKS = 16
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,11 @@ class Team:
 
     def add_up(self, values: Tensor) -> Tensor:
         """Sum over all processes."""
-        if self.size > 1:
-            dist.all_reduce(values)
-        return values
+        if self.size == 1:
+            return values
+        total = values.clone()
+        dist.all_reduce(total)
+        return total
 
     def gather(self, value: Any) -> list[Any]:
         """Collect one thing of each process, in all of them."""
@@ -46,17 +49,32 @@ class Team:
         dist.all_gather_object(values, value)
         return values
 
-    def any_of(self, step: int, *flags: bool) -> tuple[bool, ...]:
-        """Agree: a flag is set for all if it is for one. They talk every few steps alone."""
+    def from_first(self, find: Callable[[], T]) -> T:
+        """Return in all processes what the first one finds, or raise what it raises."""
         if self.size == 1:
-            return flags
-        if step % STEPS_BETWEEN_TALKS:
-            return (False,) * len(flags)
-        return tuple(map(any, zip(*self.gather(flags), strict=True)))
+            return find()
+        found: list[Any] = [None, None]
+        if self.leads:
+            try:
+                found[0] = find()
+            except Exception as error:  # whatever it is, the others wait for it
+                found[1] = error
+        dist.broadcast_object_list(found)
+        value, fault = found
+        if fault is not None:
+            raise fault
+        return value
+
+    def seed(self, seed: int) -> int:
+        """Return this process's own seed: the first one's is `seed`."""
+        if self.leads:
+            return seed
+        return int(np.random.SeedSequence([seed, self.rank]).generate_state(1)[0])
 
     def map_rows(self, function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
         """Apply a function of rows, each process to its share, and put the results together."""
-        results = self.gather(function(rows[self.rank :: self.size]).cpu())
+        own = rows[self.rank :: self.size]
+        results = self.gather(function(own if len(own) else rows[:1])[: len(own)].cpu())
         whole = results[0].new_empty(len(rows), *results[0].shape[1:])
         for rank, result in enumerate(results):
             whole[rank :: self.size] = result
@@ -70,7 +88,7 @@ class Team:
         together = DistributedDataParallel(
             _Evaluated(model, objective),
             device_ids=[device] if device.type == "cuda" else None,
-            static_graph=True,  # weights that the objective does not use are found once
+            find_unused_parameters=True,  # an objective may use other weights in other steps
         )
 
         def evaluate(_: nn.Module, x: Tensor, generator: Generator, **weight: Any) -> Any:
@@ -96,13 +114,20 @@ def join(device: torch.device) -> tuple[Team, torch.device]:
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 and not _is_running():
         return Team(), device
+    if device.type not in ("cpu", "cuda"):
+        device = torch.device("cpu")  # PyTorch's processes exchange nothing on other devices
     if device.type == "cuda" and device.index is None:
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
     if not _is_running():
         dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
-        atexit.register(dist.destroy_process_group)
+        atexit.register(_leave)
     return Team(dist.get_rank(), dist.get_world_size()), device
+
+
+def _leave() -> None:
+    if _is_running():
+        dist.destroy_process_group()
 
 
 def _is_running() -> bool:
@@ -117,4 +142,6 @@ class _Evaluated(nn.Module):
         self.model, self.objective = model, objective
 
     def forward(self, x: Tensor, generator: Generator, **weight: Any) -> Any:
-        return self.objective(self.model, x, generator, **weight)
+        bound, terms = self.objective(self.model, x, generator, **weight)
+        # no gradient comes through the terms, and weights of theirs alone must not be waited for
+        return bound, {name: values.detach() for name, values in terms.items()}

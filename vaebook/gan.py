@@ -273,7 +273,7 @@ def fit_gan(
     rows = as_rows(data, target, next(gan.parameters()).dtype)
     recipe = Recipe(epochs, batch_size, lr, "linear", 0.0, ema, seed, mixed=False)
     path = checkpoint_file(checkpoint, team)
-    with on_device(gan, target), own_arithmetic(target, seed), deferred_stop() as stop:
+    with on_device(gan, target), own_arithmetic(target, seed + 2), deferred_stop() as stop:
         game = _Game(gan, rows, transform or unchanged, recipe, path, team, target, record)
         if resume:
             game.load()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -84,12 +86,20 @@ class Recorded:
         self.batch = batch.clone()
         for parameter in self.parameters:
             parameter.grad = None  # the recorded backward pass makes its own, and fills them
-        self.graph = graph = torch.cuda.CUDAGraph()
+        graph = torch.cuda.CUDAGraph()
         graph.register_generator_state(self.generator)
-        # other threads, which read the next batch, may go on beside a recording
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-            self.work(self.batch)
+        gc.collect()  # the graph of a run that is over must not be taken down amid the recording
+        try:
+            # other threads, which read the next batch, may go on beside a recording
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+                self.work(self.batch)
+        except RuntimeError as error:
+            raise RuntimeError(
+                "fit: this step cannot be recorded as a CUDA graph. Delete what you have computed "
+                f"from the model with gradients before, or pass record=False ({error})"
+            ) from error
         self.gradients = [parameter.grad for parameter in self.parameters]
+        self.graph = graph
         return graph
 
 
@@ -97,8 +107,14 @@ class Recorded:
 def _waits_refused() -> Iterator[None]:
     """Make an operation that waits for the GPU an error."""
     before = torch.cuda.get_sync_debug_mode()
-    torch.cuda.set_sync_debug_mode("error")
+    _set_sync_debug_mode("error")
     try:
         yield
     finally:
-        torch.cuda.set_sync_debug_mode(before)
+        _set_sync_debug_mode(before)
+
+
+def _set_sync_debug_mode(mode: int | str) -> None:
+    with warnings.catch_warnings():  # the first time, PyTorch says that it is a prototype
+        warnings.simplefilter("ignore")
+        torch.cuda.set_sync_debug_mode(mode)

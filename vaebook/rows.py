@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import signal
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -43,8 +45,8 @@ def as_rows(
     ----------
     data
         A tensor, a NumPy array or memmap, :class:`MappedRows`, a `torch.utils.data.Dataset` that
-        yields rows (or pairs that start with one), or a `DataLoader`, whose workers and collation
-        are then used.
+        yields rows (or pairs that start with one), as may anything else with ``__getitem__`` and
+        ``__len__``, or a `DataLoader`, whose workers and collation are then used.
     device
         Where the batches are wanted.
     dtype
@@ -65,7 +67,7 @@ def as_rows(
     """
     if isinstance(data, MappedRows):
         return _FromMemory(data, device, dtype, argument)
-    if isinstance(data, DataLoader | Dataset):
+    if isinstance(data, DataLoader | Dataset) or _is_sequence(data):
         return _FromDataset(data, device, dtype, argument)
     if isinstance(data, np.ndarray) and not isinstance(data, np.memmap):
         data = _tensor_of(data, argument)
@@ -136,7 +138,7 @@ class MappedRows(Dataset[Tensor]):
     array
         The file's array, shape (n, ...).
     convert
-        Makes rows, shape (batch, n_dimensions), of a piece of the array.
+        Makes rows, shape (batch, ...), of a piece of the array.
     positions
         Of those examples of the array that are meant; all if None.
     """
@@ -149,7 +151,7 @@ class MappedRows(Dataset[Tensor]):
     ) -> None:
         self.array, self.convert = array, convert
         self.positions = torch.arange(len(array)) if positions is None else positions
-        self.shape = torch.Size((len(self.positions), convert(array[:1]).shape[1]))
+        self.shape = torch.Size((len(self.positions), *convert(array[:1]).shape[1:]))
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -233,8 +235,9 @@ class _FromDataset:
     ) -> None:
         self.options: dict[str, Any] = {"collate_fn": default_collate}
         if isinstance(data, DataLoader):
-            names = ("num_workers", "collate_fn", "worker_init_fn", "prefetch_factor")
+            names = ("num_workers", "collate_fn", "prefetch_factor")
             self.options = {name: getattr(data, name) for name in names}
+            self.options["worker_init_fn"] = partial(_start_worker, data.worker_init_fn)
             data = data.dataset
         if not hasattr(data, "__getitem__") or not hasattr(data, "__len__") or len(data) == 0:
             wanted = "a Dataset of at least one row that has __getitem__ and __len__"
@@ -259,6 +262,22 @@ class _FromDataset:
             got = getattr(rows, "shape", type(rows).__name__)
             fail(self.argument, "a Dataset that yields rows, or pairs that start with one", got)
         return rows
+
+
+def _is_sequence(data: Any) -> bool:
+    """Tell whether `data` yields its elements by position, and is nothing that has another use."""
+    is_other = isinstance(data, Tensor | np.ndarray | str | bytes | dict)
+    is_other = is_other or hasattr(data, "to_numpy")
+    return not is_other and hasattr(data, "__getitem__") and hasattr(data, "__len__")
+
+
+def _start_worker(then: Callable[[int], None] | None, worker: int) -> None:
+    """Leave signals to the main process, which stops the workers when it has saved."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(signal.Signals[name], signal.SIG_IGN)
+    if then is not None:
+        then(worker)
 
 
 # --- on the way -------------------------------------------------------------------------------

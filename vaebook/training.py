@@ -48,6 +48,7 @@ Callback = Callable[["History"], bool | None]
 
 SECONDS_BETWEEN_SAVES = 30.0
 SECONDS_BETWEEN_LOOKS = 0.5
+SECONDS_BETWEEN_TALKS, STEPS_BETWEEN_TALKS = 1.0, 16  # of several processes, at most
 
 
 @dataclass
@@ -175,8 +176,8 @@ def fit(
         constant rate are no other recipe. Functions cannot be compared: after a change of
         `objective` or `transform`, pass False.
     callbacks
-        Called in turn as ``callback(history)`` after every epoch; training ends early if one
-        returns True. See :class:`EarlyStopping` and :class:`CsvLog`.
+        Called in turn as ``callback(history)`` after every epoch (of several processes, in the
+        first); training ends early if one returns True: :class:`EarlyStopping`, :class:`CsvLog`.
     record
         On a GPU, record a step as a CUDA graph once and replay it. What `objective` and
         `transform` decide in Python, without a look at a tensor, is then decided once. A step that
@@ -217,10 +218,12 @@ def fit(
     mixed = bfloat16_pays(target) if amp == "auto" else bool(amp)
     recipe = Recipe(epochs, batch_size, lr, schedule, kl_warmup, ema, seed, mixed)
     path = checkpoint_file(checkpoint, team)
-    with on_device(model, target), own_arithmetic(target, seed), deferred_stop() as stop:
+    own_seed = team.seed(seed + 2)
+    with on_device(model, target), own_arithmetic(target, own_seed), deferred_stop() as stop:
         run = _Ascent(
             model, rows, objective, transform, held_out, recipe, path, team, target, record
         )
+        run.check_that_all_do_the_same()
         if resume:
             run.load()
         if not run.history.validation:
@@ -287,7 +290,7 @@ def run_epochs(
                     run.look()
                     if not bar.disable:
                         show_terms(bar, run.averages())
-                stopped, due = run.team.any_of(run.step, stop.is_set(), run.save_is_due())
+                stopped, due = run.agree(stop.is_set(), run.save_is_due())
                 if stopped or due:
                     run.save()
                 if stopped:
@@ -352,13 +355,14 @@ class Run:
         self.sum_dtype = torch.float32 if device.type == "mps" else torch.float64
         self.averaged: Average | None = None
         self.order = Generator().manual_seed(recipe.seed)  # shuffles; drawn from once an epoch
-        self.noise = Generator(device).manual_seed(recipe.seed + 1 + team.rank * 2**32)
+        self.noise = Generator(device).manual_seed(team.seed(recipe.seed + 1))
         self.order_at_epoch_start = self.order.get_state()
         self.step = self.epoch = self.n_seen = 0
         self.first_step = 0  # of this process: a resumed run starts later
         self.sums: dict[str, Tensor] = {}
         self.history = History()
         self.last_saved, self.last_look = time.monotonic(), -math.inf
+        self.next_talk, self.last_talk = 0, (0, time.monotonic())
         self.stamp = files.stamp(path)
         self.unsaved: OSError | None = None
         self.records = record and on_gpu(device) and team.size == 1
@@ -403,9 +407,23 @@ class Run:
             if name not in self.sums:
                 self.sums[name] = torch.zeros_like(total)
             self.sums[name] += total
-        self.watch.see(loss.detach())
+        self.watch.see(self.team.add_up(loss.detach()))  # a bad one stops all processes
         if not on_gpu(self.device):  # nothing waits there: stop before the weights move
             self._stop_if_failed()
+
+    def agree(self, *flags: bool) -> tuple[bool, ...]:
+        """Tell which flags are set in any process. They talk every second or few steps."""
+        if self.team.size == 1:
+            return flags
+        if self.step < self.next_talk:
+            return (False,) * len(flags)
+        (step, then), now = self.last_talk, time.monotonic()
+        said = self.team.gather((flags, (now - then) / max(1, self.step - step)))
+        slowest = max(pace for _, pace in said)  # all must count to the same step
+        self.last_talk = self.step, now
+        n_steps = SECONDS_BETWEEN_TALKS / max(slowest, 1e-9)
+        self.next_talk = self.step + max(1, min(STEPS_BETWEEN_TALKS, int(n_steps)))
+        return tuple(map(any, zip(*(theirs for theirs, _ in said), strict=True)))
 
     def look_is_due(self) -> bool:
         """Tell whether the last look is long enough ago: each waits for the device."""
@@ -449,6 +467,16 @@ class Run:
         self.order_at_epoch_start = self.order.get_state()
         self.epoch += 1
 
+    def check_that_all_do_the_same(self) -> None:
+        """Require that all processes train the same model by the same recipe on the same data."""
+        if self.team.size > 1:
+            _check_sees_single_data(self.model)
+            for settings in self.team.gather(self.settings):
+                for name in settings:
+                    if settings[name] != self.settings[name]:
+                        wanted = f"the same {name} in every process"
+                        fail("fit", wanted, f"{self.settings[name]} and {settings[name]}")
+
     def validate(self) -> None:
         """Measure what is held out, if anything is."""
 
@@ -457,7 +485,7 @@ class Run:
         wants_stop = False
         if self.team.leads and self.history.n_epochs > 0:
             wants_stop = any([callback(self.history) is True for callback in callbacks])  # noqa: C419 each is called
-        return self.team.any_of(0, wants_stop)[0] or self.epoch >= self.recipe.epochs
+        return any(self.team.gather(wants_stop)) or self.epoch >= self.recipe.epochs
 
     def finish(self) -> None:
         """Leave the averaged weights in the model, if there are any."""
@@ -494,7 +522,7 @@ class Run:
             return
         self.look()
         noise = self.team.gather(self._noise_states())
-        sums = {name: self.team.add_up(total.clone()) for name, total in self.sums.items()}
+        sums = {name: self.team.add_up(total) for name, total in self.sums.items()}
         self.last_saved = time.monotonic()
         if not self.team.leads:
             return
@@ -522,11 +550,10 @@ class Run:
 
     def load(self) -> None:
         """Go on from the checkpoint, if there is one."""
-        path = self.path
-        if path is None or not path.exists():
+        state = None if self.path is None else self.team.from_first(self._read)
+        if state is None:
             return
-        state = files.read(path, self.device, _STATE | self.parts.keys())
-        theirs = state["settings"]
+        path, theirs = self.path, state["settings"]
         if theirs["model"] != self.settings["model"]:
             fail("checkpoint", "weights of this model (or pass resume=False)", path)
         if theirs != self.settings:
@@ -541,11 +568,16 @@ class Run:
             self.averaged.n_updates = self.step
         self.order.set_state(state["order"].cpu())
         self._restore_noise(state["noise"])
-        first = self.team.leads  # the sums are everybody's: one process goes on with them
-        self.sums = {name: total * first for name, total in state["sums"].items()}
+        for name, total in state["sums"].items():  # of all processes together
+            self.sums[name] = total.to(self.device) / self.team.size
         self.history = History(**state["history"])
         self.first_step = self.step
         self.epoch_started = time.monotonic() - state["seconds"]
+
+    def _read(self) -> dict[str, Any] | None:
+        if self.path is None or not self.path.exists():
+            return None
+        return files.read(self.path, _STATE | self.parts.keys())
 
     def _noise_states(self) -> list[Tensor]:
         """Return the states of all generators that a step may draw from."""
@@ -563,7 +595,9 @@ class Run:
             if on_gpu(self.device):
                 torch.cuda.set_rng_state(torchs[1], self.device)
         except (IndexError, TypeError, RuntimeError):
-            self.noise.manual_seed(self.recipe.seed + 1 + self.team.rank * 2**32 + self.step)
+            own_seed = self.team.seed(self.recipe.seed + 1 + self.step)
+            self.noise.manual_seed(own_seed)
+            torch.manual_seed(own_seed + 1)
 
 
 _STATE = frozenset(
@@ -648,11 +682,13 @@ class _Ascent(Run):
         if rows is None:
             return
         own = torch.arange(self.team.rank, rows.shape[0], self.team.size)
+        n_own = len(own)
         sums: dict[str, float] = {}
-        for bound, terms in self.evaluate(rows, own):
+        for bound, terms in self.evaluate(rows, own if n_own else own.new_zeros(1)):
             for name, each in _by_name(bound, terms).items():
-                sums[name] = sums.get(name, 0.0) + float(each.sum())
-        totals = self.team.add_up(torch.tensor(list(sums.values()), dtype=torch.float64))
+                sums[name] = sums.get(name, 0.0) + float(each[:n_own].sum())
+        numbers = torch.tensor(list(sums.values()), dtype=self.sum_dtype, device=self.device)
+        totals = self.team.add_up(numbers)
         for name, total in zip(sums, totals.tolist(), strict=True):
             self.history.validation.setdefault(name, []).append(total / rows.shape[0])
 
@@ -752,10 +788,13 @@ class CsvLog:
         columns |= {f"train_{name}": before + values for name, values in history.train.items()}
         for name, values in history.validation.items():
             columns[f"validation_{name}"] = [""] * (n + 1 - len(values)) + values
-        with _files.whole_file(self.path) as path, path.open("w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(columns)
-            writer.writerows(zip(*columns.values(), strict=True))
+        try:
+            with _files.whole_file(self.path) as path, path.open("w", newline="") as file:
+                writer = csv.writer(file)
+                writer.writerow(columns)
+                writer.writerows(zip(*columns.values(), strict=True))
+        except OSError as error:  # a full disk, say: the next epoch writes all of it
+            warnings.warn(f"{self.path} was not written: {error}; training goes on", stacklevel=2)
 
 
 class Average:
@@ -874,9 +913,9 @@ def own_arithmetic(device: torch.device, seed: int) -> Iterator[None]:
     torch.backends.cudnn.deterministic = True
     try:
         with torch.random.fork_rng(gpus), torch.cuda.device(device) if gpus else nullcontext():
-            torch.default_generator.manual_seed(seed + 2)
+            torch.default_generator.manual_seed(seed)
             if gpus:
-                torch.cuda.manual_seed(seed + 2)
+                torch.cuda.manual_seed(seed)
             yield
     finally:
         torch.set_flush_denormal(was_flushed)
@@ -953,6 +992,16 @@ def _own_beta(objective: Objective) -> float:
         wanted = "one with a weight beta=1.0 among its arguments, to be raised (or kl_warmup=0)"
         fail("objective", wanted, getattr(objective, "__name__", objective))
     return float(beta.default)
+
+
+def _check_sees_single_data(model: nn.Module) -> None:
+    """Refuse layers that would see another batch in each process."""
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and not isinstance(
+            module, nn.SyncBatchNorm
+        ):
+            wanted = "no layer that sees the whole batch, but SyncBatchNorm, for several processes"
+            fail("model", wanted, type(module).__name__)
 
 
 def _check_bound(bound: Tensor, n_data: int) -> None:

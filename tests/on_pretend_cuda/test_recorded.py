@@ -1,6 +1,9 @@
 """A recorded step trains as an unrecorded one, and its Python runs once."""
 
+import gc
 import math
+import warnings
+import weakref
 
 import pytest
 import torch
@@ -8,7 +11,6 @@ from torch import nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from tests.common import seeded
-from tests.pretend_graph import Graph
 from vaebook import recorded, training
 from vaebook.data import dynamic_binarization
 from vaebook.gan import fit_gan, mlp_gan
@@ -19,8 +21,9 @@ from vaebook.vae import elbo_objective, mlp_vae
 @pytest.fixture
 def replays(monkeypatch):
     """Note each replay."""
-    replayed, replay = [], Graph.replay
-    monkeypatch.setattr(Graph, "replay", lambda graph: replayed.append(graph) or replay(graph))
+    graphs = torch.cuda.CUDAGraph  # the pretended ones, or on a GPU those of PyTorch
+    replayed, replay = [], graphs.replay
+    monkeypatch.setattr(graphs, "replay", lambda graph: replayed.append(graph) or replay(graph))
     return replayed
 
 
@@ -90,6 +93,46 @@ def test_a_step_that_looks_at_a_tensor_is_not_recorded_and_a_line_says_so(replay
     assert history.train == plain.train  # nothing was drawn or added up twice
     for a, b in zip(one.parameters(), other.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_a_step_that_cannot_be_recorded_says_what_to_do(replays):
+    calls = []
+
+    def objective(model, x, generator, beta=1.0):
+        calls.append(model.training)
+        if sum(calls) == 2 + recorded.N_REHEARSALS:
+            raise RuntimeError("operation not permitted when stream is capturing")
+        return elbo_objective(model, x, generator, beta)
+
+    with pytest.raises(RuntimeError, match=r"cannot be recorded.* record=False \(operation not"):
+        run(objective, validation=None)
+    assert replays == []
+
+
+def test_recording_warns_of_nothing_and_leaves_no_mode_behind(replays):
+    before = torch.cuda.get_sync_debug_mode()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run()
+    assert torch.cuda.get_sync_debug_mode() == before
+    assert replays
+
+
+def test_the_graph_of_an_old_run_is_gone_before_the_next_recording(monkeypatch):
+    graphs, register = [], torch.cuda.CUDAGraph.register_generator_state
+
+    def note(graph, generator):
+        graphs.append(weakref.ref(graph))
+        register(graph, generator)
+
+    monkeypatch.setattr(torch.cuda.CUDAGraph, "register_generator_state", note)
+    gc.disable()  # an automatic collection would come at any time: in a recording, too
+    try:
+        run()
+        run()
+        assert [graph() is None for graph in graphs] == [True, False]
+    finally:
+        gc.enable()
 
 
 def test_an_error_of_the_objective_comes_through(replays):
