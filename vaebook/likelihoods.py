@@ -465,9 +465,9 @@ class CausalLogistic(nn.Module):
         reach = self.reach
         # bfloat16 would lose whole nats, and so might TF32, to which a GPU rounds float32 here
         precise = torch.float64 if x.is_cuda else x.dtype
-        grey = (x.reshape(-1, *self.image) - 0.5).to(precise)
+        grey = x.reshape(-1, *self.image) - 0.5
         with torch.autocast(x.device.type, enabled=False):
-            padded = F.pad(grey, (reach, reach, reach, 0))
+            padded = F.pad(grey, (reach, reach, reach, 0)).to(precise)
             moved = F.conv2d(padded, (self.weight * self.mask).to(precise))
         moved = moved.reshape(x.shape).to(x.dtype)
         return self.levels.log_prob(x, self._move(params, moved))
