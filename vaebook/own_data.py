@@ -434,6 +434,11 @@ class Preparation:
         return x if self.kind == "binary" else x * 255
 
     @property
+    def draws_pixels(self) -> bool:
+        """Whether binary pixels are drawn, of which grey levels are the probabilities."""
+        return (self.kind, self.likelihood) == ("8-bit", "bernoulli")
+
+    @property
     def log_volume(self) -> float:
         """What a log-density of prepared rows is greater by than that of the data, in nats."""
         return 0.0 if self.scaling is None else float(self.scaling[1].log().sum())
