@@ -480,13 +480,23 @@ def test_a_checkpoint_that_cannot_be_written_costs_no_model(data, tmp_path, caps
     assert load_model(tmp_path / "run" / "model.safetensors")
 
 
-@pytest.mark.parametrize("where", ["CsvLog.__call__", "save_model", "_draw_sheets"])
-def test_what_else_cannot_be_written_is_told_at_the_end(data, tmp_path, capsys, monkeypatch, where):
+@pytest.mark.parametrize(
+    ("where", "what"),
+    [
+        ("CsvLog.__call__", "the history"),
+        ("save_model", "the model"),
+        ("_draw_sheets", "the results or sheets"),
+    ],
+)
+def test_what_else_cannot_be_written_is_told_at_the_end(
+    data, tmp_path, capsys, monkeypatch, where, what
+):
     monkeypatch.setattr(f"vaebook.cli.{where}", full)
     assert run("train", data(GREY), "--out", tmp_path / "run", *QUICK) == 2
     said = capsys.readouterr()
     assert "bits a dimension" in said.out
-    assert said.err.splitlines()[-1] == "vaebook: error: [Errno 28] No space left on device"
+    fault = f"{what} could not be written: [Errno 28] No space left on device"
+    assert said.err.splitlines()[-1] == f"vaebook: error: {fault}"
     assert (tmp_path / "run" / "results.json").exists()
 
 

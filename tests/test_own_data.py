@@ -143,10 +143,26 @@ def test_numbers_are_taken_as_the_kind_that_a_model_wants(array, kind, rows):
 @pytest.mark.parametrize(
     ("array", "kind", "message"),
     [
-        (np.array([[0, 7]]), "binary", "array: wanted two levels, 0 and 1 or 0 and 255, got int64"),
-        (np.array([[0.0, 1.0]]), "8-bit", "array: wanted whole numbers from 0 to 255, got float64"),
-        (np.array([[0, 256]]), "8-bit", "array: wanted whole numbers from 0 to 255, got int64"),
-        (np.array([[True]]), "8-bit", "array: wanted whole numbers from 0 to 255, got bool"),
+        (
+            np.array([[0, 7]]),
+            "binary",
+            "array: wanted binary data, two levels, 0 and 1 or 0 and 255, got int64",
+        ),
+        (
+            np.array([[0.0, 1.0]]),
+            "8-bit",
+            "array: wanted 8-bit data, whole numbers from 0 to 255, got float64",
+        ),
+        (
+            np.array([[0, 256]]),
+            "8-bit",
+            "array: wanted 8-bit data, whole numbers from 0 to 255, got int64",
+        ),
+        (
+            np.array([[True]]),
+            "8-bit",
+            "array: wanted 8-bit data, whole numbers from 0 to 255, got bool",
+        ),
         (np.array([[math.inf]]), "real", "array: wanted finite numbers"),
         (np.array([[0]]), "grey", "kind: wanted one of None, 'binary', '8-bit', 'real'"),
     ],

@@ -251,19 +251,19 @@ def _train(
     folder, faults = options.out, list[OSError]()
     history = _fit(options, model, preparation, parts, faults)
     if team.leads:
-        with _noted(faults):
+        with _noted(faults, "the model"):
             save_model(model, folder / "model.safetensors")
             _write_json(folder / "run.json", {**settings, "epochs": history.n_epochs})
     results = _measure(model, preparation, parts[2], options, team)
     if not team.leads:
         return
-    with _noted(faults):
+    with _noted(faults, "the results or sheets"):
         _write_json(folder / "results.json", results)
         if len(settings["shape"]) == 3:
             _draw_sheets(folder, model, preparation, parts[2], settings["shape"])
     _report(results, preparation, options)
     if faults:
-        raise faults[0]
+        raise OSError("; ".join(dict.fromkeys(map(str, faults))))
     _say(f"written: {folder}")
 
 
@@ -301,19 +301,19 @@ def _fit(
 
 
 @contextmanager
-def _noted(faults: list[OSError]) -> Iterator[None]:
-    """Note that something could not be written, and go on: what was learned must not be lost."""
+def _noted(faults: list[OSError], what: str) -> Iterator[None]:
+    """Note what could not be written, and go on: what was learned must not be lost."""
     try:
         yield
     except OSError as error:
-        faults.append(error)
+        faults.append(OSError(f"{what} could not be written: {error}"))
 
 
 def _callbacks(options: argparse.Namespace, faults: list[OSError]) -> list[Callback]:
     log = CsvLog(options.out / "history.csv")
 
     def write(history: History) -> None:
-        with _noted(faults):
+        with _noted(faults, "the history"):
             log(history)
 
     return [write, EarlyStopping(options.patience)] if options.patience else [write]

@@ -202,7 +202,8 @@ def _kind_of(array: np.ndarray, argument: str, wanted: str | None) -> str:
     }
     kind = wanted or next((kind for kind in allowed if allowed[kind]), None)
     if kind is None or not allowed[kind]:
-        numbers = NUMBERS["8-bit"] + ", or floats" if wanted is None else NUMBERS[wanted]
+        whole = f"{NUMBERS['8-bit']}, or floats"
+        numbers = f"{wanted} data, {NUMBERS[wanted]}" if wanted else whole
         fail(argument, numbers, f"{array.dtype} from {low} to {high}")
     return kind
 
