@@ -3,6 +3,7 @@
 import gzip
 import math
 import shutil
+import sys
 import zipfile
 from pathlib import Path
 
@@ -107,7 +108,9 @@ def test_the_numbers_say_what_they_are(array, shape, kind, rows):
         (np.zeros(3), r"wanted at least one example, as a row or an image \(array\[:, None\] has"),
         pytest.param(
             *(np.zeros((3, 2), np.longdouble), "wanted numbers of at most 64 bits, got type"),
-            marks=pytest.mark.skipif(np.longdouble is np.float64, reason="no such numbers here"),
+            marks=pytest.mark.skipif(
+                np.dtype(np.longdouble).itemsize <= 8, reason="no such numbers here"
+            ),
         ),
         (np.zeros((0, 3)), "wanted at least one example"),
         (np.zeros((2, 4, 4, 4)), "wanted images of 1 or 3 channels"),
@@ -247,10 +250,10 @@ def no_array(path):
 
 def claims_terabytes(path):
     path = path.with_suffix(".npy")
-    header = {"descr": "<f8", "fortran_order": False, "shape": (10**12, 3)}
+    header = {"descr": "<f8", "fortran_order": False, "shape": (10**15, 3)}
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
-    return rf"{path}: wanted a NumPy file of numbers, got Unable to allocate"
+    return rf"{path}: wanted a NumPy file of numbers"
 
 
 def text(path):
@@ -322,6 +325,7 @@ def rows_of(*parts):
     return from_array(np.concatenate(parts)).rows
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="where links need a privilege")
 def test_linked_folders_are_read_once_and_hidden_things_not_at_all(tmp_path):
     save_pictures(tmp_path / "data" / "a", GREY[:8])
     save_pictures(tmp_path / "elsewhere", GREY[8:])

@@ -100,7 +100,7 @@ def _say(text: str) -> None:
     """Print, if anybody listens: a closed pipe must not end a training."""
     try:
         print(text, flush=True)
-    except BrokenPipeError:
+    except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -438,18 +438,20 @@ def _claimed(folder: Path, settings: dict[str, Any]) -> Iterator[None]:
 @contextmanager
 def _held(folder: Path) -> Iterator[None]:
     """Keep other processes from writing a folder."""
-    path = folder / ".lock"
-    with path.open("a") as file:
-        try:
-            _lock(file)
-        except (BlockingIOError, PermissionError):
-            fail("--out", "a folder that no other process is writing", folder)
-        except OSError:  # there are file systems without locks
-            pass
-        try:
+    path, is_held = folder / ".lock", False
+    try:
+        with path.open("a") as file:
+            try:
+                _lock(file)
+            except (BlockingIOError, PermissionError):
+                fail("--out", "a folder that no other process is writing", folder)
+            except OSError:  # there are file systems without locks
+                pass
+            is_held = True
             yield
-        finally:
-            with suppress(OSError):  # Windows keeps a file that is open
+    finally:  # after it was closed: Windows keeps a file that is open
+        if is_held:
+            with suppress(OSError):
                 path.unlink()
 
 
