@@ -330,7 +330,7 @@ def _form(picture: np.ndarray) -> str:
 def _read_picture(path: Path, like: np.ndarray | None = None) -> np.ndarray:
     """Read a picture, shape (height, width) if it is grey, otherwise (height, width, 3)."""
     mode, pixels = _read_pixels(path)
-    if pixels[..., 3].min() < 255:
+    if pixels[..., 3:].min(initial=255) < 255:
         fail(str(path), PICTURE, f"mode {mode} with transparent pixels")
     is_grey = mode in GREY_MODES
     if mode in PALETTE_MODES and (like is None or like.ndim == 2):  # among colours, grey is one
@@ -339,7 +339,7 @@ def _read_picture(path: Path, like: np.ndarray | None = None) -> np.ndarray:
 
 
 def _read_pixels(path: Path) -> tuple[str, np.ndarray]:
-    """Return a picture's mode, and red, green, blue and alpha of each pixel."""
+    """Return a picture's mode, and red, green, blue and, if it has any, alpha of each pixel."""
     from PIL import Image, ImageOps  # takes longer to import than many a use of this module
 
     try:
@@ -348,7 +348,9 @@ def _read_pixels(path: Path) -> tuple[str, np.ndarray]:
             n_frames = 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)
             mode = picture.mode
             if n_frames == 1 and mode in GREY_MODES | PALETTE_MODES | COLOUR_MODES:
-                return mode, np.asarray(ImageOps.exif_transpose(picture).convert("RGBA"))
+                ImageOps.exif_transpose(picture, in_place=True)
+                has_alpha = "A" in picture.getbands() or "transparency" in picture.info
+                return mode, np.asarray(picture.convert("RGBA" if has_alpha else "RGB"))
             fault = f"mode {mode}" if n_frames == 1 else f"{n_frames} frames"
     except Exception as error:  # of a damaged file, of nearly any class
         fault = str(error)
