@@ -1,7 +1,9 @@
 """The command, from pictures to new ones, and what it says of every fault, before any work."""
 
 import csv
+import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -247,8 +249,34 @@ def bad_rate(folder):
     return [folder / "data.npy", "--lr", "-1"], "lr: wanted a positive number"
 
 
+def bad_number(folder):
+    np.save(folder / "data.npy", BINARY)
+    return [folder / "data.npy", "--lr", "nan"], "lr: wanted a positive number"
+
+
+def one_line(folder):
+    np.save(folder / "data.npy", GREY[:, :1])
+    return [folder / "data.npy", "--model", "conv"], "--model: wanted mlp or residual for pictures"
+
+
+def too_large(folder):
+    np.save(folder / "data.npy", BINARY)
+    return [folder / "data.npy", "--latents", "1000000000"], "weights, which takes"
+
+
 FAULTS = [
-    *(one_row, mixed_sizes, empty_folder, corrupt_picture, missing, no_image, wrong_likelihood),
+    *(
+        bad_number,
+        one_line,
+        too_large,
+        one_row,
+        mixed_sizes,
+        empty_folder,
+        corrupt_picture,
+        missing,
+        no_image,
+        wrong_likelihood,
+    ),
     *(no_folder, occupied, bad_run, bad_rate),
 ]
 
@@ -262,6 +290,7 @@ def test_a_fault_is_one_line_and_status_2(fault, tmp_path, capsys):
     assert said.err.count("\n") == 1
     assert message in said.err
     assert not list(tmp_path.rglob("checkpoint.pt"))
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(
@@ -269,10 +298,8 @@ def test_a_fault_is_one_line_and_status_2(fault, tmp_path, capsys):
     [
         (["sample", "RUN", "--out", "new.gif"], "--out: wanted a file that ends in .png or .npy"),
         (["sample", "RUN", "--out", "no/folder/new.png"], "--out: wanted a file in a folder that"),
-        (
-            ["sample", "nowhere", "--out", "new.png"],
-            "RUN: wanted a folder that vaebook train",
-        ),
+        (["sample", "nowhere", "--out", "new.png"], "RUN: wanted a folder that vaebook train"),
+        (["sample", "RUN", "--n", str(10**9), "--out", "S.PNG"], "--n: wanted at most 1,917,396"),
         (["evaluate", "nowhere", "data.npy"], "RUN: wanted a folder that vaebook train"),
     ],
 )
@@ -318,6 +345,9 @@ def test_a_run_that_diverges_says_so(data, tmp_path, capsys):
 @pytest.mark.parametrize(
     "options",
     [
+        ["--seed", str(2**40)],
+        ["--epochs", str(10**30)],
+        ["--device", "meta"],
         ["--seed", str(2**64)],
         ["--seed", "-1"],
         ["--device", "abacus"],
@@ -383,3 +413,289 @@ def test_a_file_larger_than_memory_trains_as_one_that_fits(data, tmp_path, monke
     one, other = (load_model(tmp_path / name / "model.safetensors") for name in ("whole", "mapped"))
     for name, weights in one.state_dict().items():
         torch.testing.assert_close(other.state_dict()[name], weights, rtol=1e-4, atol=1e-6)
+
+
+# --- data of the run's own kind ---------------------------------------------------------------
+
+
+def said_of(capsys, *arguments):
+    """Run a command that ends well; return the measured lines."""
+    assert run(*arguments) == 0
+    return capsys.readouterr().out.splitlines()[1:]
+
+
+@pytest.mark.parametrize(
+    ("array", "others"),
+    [
+        (GREY, [0 * GREY, np.where(GREY > 100, 255, 0).astype(np.uint8)]),
+        (REAL, [(REAL > 1e6).astype(float), np.zeros((5, 3)), np.array([[1, -2, 3]] * 2)]),
+        (GREY > 100, [np.full_like(GREY, 255)]),
+    ],
+    ids=["8-bit", "real", "binary"],
+)
+def test_numbers_that_a_run_allows_are_measured_as_its_own(data, tmp_path, capsys, array, others):
+    assert run("train", data(array), "--out", tmp_path / "run", *QUICK) == 0
+    kind = json.loads((tmp_path / "run" / "run.json").read_text())["kind"]
+    for other in others:
+        capsys.readouterr()
+        assert run("evaluate", tmp_path / "run", data(other, "other.npy"), "--k", 2) == 0
+        assert f"{kind} numbers\n" in capsys.readouterr().out
+
+
+def test_a_model_of_drawn_pixels_measures_binary_ones(data, tmp_path, capsys):
+    drawn = ["--likelihood", "bernoulli"]
+    assert run("train", data(GREY), "--out", tmp_path / "run", *QUICK, *drawn) == 0
+    capsys.readouterr()
+    black_and_white = np.where(GREY > 100, 255, 0).astype(np.uint8)
+    said = [
+        said_of(capsys, "evaluate", tmp_path / "run", data(array, "other.npy"), "--k", 2)
+        for array in (black_and_white, GREY > 100, (GREY > 100).astype(np.uint8))
+    ]
+    assert said[0] == said[1] == said[2]
+    assert not any("one drawn for each" in line for line in said[0])
+    assert any("one drawn for each" in line for line in said_of(capsys, *grey_of(data, tmp_path)))
+    assert run("evaluate", tmp_path / "run", data(0.1 * GREY, "other.npy")) == 2
+
+
+def grey_of(data, folder):
+    return "evaluate", folder / "run", data(GREY, "other.npy"), "--k", 2
+
+
+# --- what cannot be written, and who reads no more --------------------------------------------
+
+
+def full(*arguments):
+    raise OSError(28, "No space left on device")
+
+
+def test_a_checkpoint_that_cannot_be_written_costs_no_model(data, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("vaebook.checkpoint.write", full)
+    with pytest.warns(UserWarning, match="training goes on"):
+        assert run("train", data(GREY), "--out", tmp_path / "run", *QUICK) == 2
+    said = capsys.readouterr()
+    assert "bits a dimension" in said.out
+    assert said.err.splitlines()[-1] == "vaebook: error: [Errno 28] No space left on device"
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert names >= {"model.safetensors", "results.json", "samples.png"}
+    assert load_model(tmp_path / "run" / "model.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("where", "what"),
+    [
+        ("CsvLog.__call__", "the history"),
+        ("save_model", "the model"),
+        ("_draw_sheets", "the results or sheets"),
+    ],
+)
+def test_what_else_cannot_be_written_is_told_at_the_end(
+    data, tmp_path, capsys, monkeypatch, where, what
+):
+    monkeypatch.setattr(f"vaebook.cli.{where}", full)
+    assert run("train", data(GREY), "--out", tmp_path / "run", *QUICK) == 2
+    said = capsys.readouterr()
+    assert "bits a dimension" in said.out
+    fault = f"{what} could not be written: [Errno 28] No space left on device"
+    assert said.err.splitlines()[-1] == f"vaebook: error: {fault}"
+    assert (tmp_path / "run" / "results.json").exists()
+
+
+def test_a_device_that_fails_before_the_end_stops_the_run(data, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(cli, "fit", lambda *arguments, **options: full())
+    assert run("train", data(GREY), "--out", tmp_path / "run", *QUICK) == 2
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+
+
+def test_results_outlast_a_closed_pipe(data, tmp_path, monkeypatch):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as pipe, monkeypatch.context() as context:
+        context.setattr(sys, "stdout", pipe)
+        assert run("train", data(GREY), "--out", tmp_path / "run", *QUICK) == 0
+    assert (tmp_path / "run" / "results.json").exists()
+
+
+def test_an_output_without_the_sign_of_errors_gets_another(data, tmp_path, monkeypatch):
+    written = io.BytesIO()
+    with monkeypatch.context() as context:
+        context.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
+        assert run("train", data(GREY), "--out", tmp_path / "run", *QUICK) == 0
+        assert b" ? " in written.getvalue()
+
+
+# --- more than there is room for --------------------------------------------------------------
+
+
+def test_a_model_that_finds_no_room_is_refused(data, tmp_path, capsys, monkeypatch):
+    command = ["train", data(GREY), *QUICK]
+    monkeypatch.setattr(cli, "_memory", lambda device: 3 * 2**20)
+    assert run(*command, "--out", tmp_path / "run") == 2
+    message = capsys.readouterr().err
+    assert "--model: wanted one that trains in the 0.0 GiB of cpu (for pictures, conv" in message
+    assert "got mlp with " in message
+    assert run(*command, "--model", "conv", "--out", tmp_path / "run") == 0
+
+
+def test_the_weights_that_are_counted_are_those_that_are_trained(data, tmp_path, monkeypatch):
+    assert run("train", data(GREY), *QUICK, "--out", tmp_path / "run") == 0
+    model = load_model(tmp_path / "run" / "model.safetensors")
+    needed = 16 * sum(weight.numel() for weight in model.parameters())
+    for there, status in ((needed, 0), (needed - 1, 2)):
+        monkeypatch.setattr(cli, "_memory", lambda device, there=there: there)
+        assert run("train", data(GREY), *QUICK, "--out", tmp_path / "run") == status
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 3 GiB"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_lack_of_memory_is_one_line(data, tmp_path, capsys, monkeypatch, error):
+    def lack(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr(cli, "fit", lack)
+    assert run("train", data(GREY), "--out", tmp_path / "run", *QUICK) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("vaebook: error: memory: wanted less than there is")
+    assert said.count("\n") == 1
+
+
+def test_a_fault_of_the_program_is_shown_whole(data, tmp_path, monkeypatch):
+    def fail(*arguments, **options):
+        raise RuntimeError("shapes do not fit")
+
+    monkeypatch.setattr(cli, "fit", fail)
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        run("train", data(GREY), "--out", tmp_path / "run", *QUICK)
+
+
+def test_many_samples_are_drawn_in_pieces(trained, tmp_path, monkeypatch):
+    folder, _ = trained
+    for n in (100, 250):
+        assert run("sample", folder, "--n", n, "--out", tmp_path / f"{n}.npy") == 0
+    many = np.load(tmp_path / "250.npy")
+    assert many.shape == (250, 5, 7, 3)
+    assert np.array_equal(many[:100], np.load(tmp_path / "100.npy"))
+    assert len(np.unique(many.reshape(250, -1), axis=0)) == 250
+    expected = load_model(folder / "model.safetensors").sample(
+        100, torch.Generator().manual_seed(0)
+    )
+    assert np.array_equal(from_array(many[:100]).rows.numpy(), (255 * expected).round().numpy())
+
+
+def test_samples_that_find_no_room_are_refused(trained, tmp_path, capsys, monkeypatch):
+    full = shutil.disk_usage(tmp_path)._replace(free=104)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: full)
+    assert run("sample", trained[0], "--n", 1, "--out", tmp_path / "new.npy") == 2
+    assert "--n: wanted fewer examples" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_cannot_be_written_is_found_before_sampling(trained, tmp_path, capsys):
+    (tmp_path / "new.npy").mkdir()
+    assert run("sample", trained[0], "--n", 10**9, "--out", tmp_path / "new.npy") == 2
+    assert "--out: " in capsys.readouterr().err
+
+
+def test_a_sheet_may_end_in_capitals(trained, tmp_path):
+    assert run("sample", trained[0], "--n", 2, "--out", tmp_path / "S.PNG") == 0
+    assert Image.open(tmp_path / "S.PNG").size == (2 * 9 - 2, 5)
+
+
+# --- the folder of a run ----------------------------------------------------------------------
+
+
+def test_a_run_of_other_numbers_is_not_continued(data, tmp_path, capsys):
+    assert run("train", data(REAL), "--out", tmp_path / "run", *QUICK) == 0
+    capsys.readouterr()
+    assert run("train", data(REAL + 1), "--out", tmp_path / "run", *QUICK) == 2
+    said = capsys.readouterr().err
+    assert "--out: wanted a folder for a run of these data, got" in said
+    assert said.endswith("which holds one of other data\n")
+
+
+def test_a_cycle_is_of_so_many_epochs(data, tmp_path, capsys):
+    command = ["train", data(BINARY), "--out", tmp_path / "run", *QUICK]
+    assert run(*command) == 0
+    for epochs in (1, 3):
+        assert run(*command, "--epochs", epochs) == 2
+        said = capsys.readouterr().err
+        assert "--epochs: wanted 2, over which the rate" in said
+        assert "--schedule constant" in said
+
+
+def test_a_run_tells_the_epochs_that_were_trained(data, tmp_path):
+    def trained_epochs():
+        return json.loads((tmp_path / "run" / "run.json").read_text())["epochs"]
+
+    command = ["train", data(BINARY), "--out", tmp_path / "run", *QUICK, "--schedule", "constant"]
+    for epochs, expected in ((3, 3), (2, 3), (4, 4)):
+        assert run(*command, "--epochs", epochs) == 0
+        assert trained_epochs() == expected == epochs_in(tmp_path / "run")[-1]
+
+
+def test_a_run_that_stopped_early_is_continued_by_the_same_command(data, tmp_path):
+    hopeless = ["--lr", "1e-9", "--epochs", "30", "--patience", "2"]
+    command = ["train", data(BINARY), "--out", tmp_path / "run", *QUICK, *hopeless]
+    for _ in range(2):
+        assert run(*command) == 0
+        settings = json.loads((tmp_path / "run" / "run.json").read_text())
+        assert settings["epochs"] == epochs_in(tmp_path / "run")[-1] < 30
+
+
+def test_a_run_among_its_pictures_is_refused(trained, tmp_path, capsys):
+    pictures = shutil.copytree(trained[1], tmp_path / "pictures")
+    for out in (pictures, pictures / "run", pictures / ".." / "pictures" / "run"):
+        assert run("train", pictures, "--out", out, *QUICK) == 2
+        assert "--out: wanted a folder outside of the data" in capsys.readouterr().err
+    assert not (pictures / "run").exists()
+
+
+def test_two_processes_do_not_write_one_run(data, tmp_path, capsys):
+    command = ["train", data(BINARY), "--out", tmp_path / "run", *QUICK]
+    (tmp_path / "run").mkdir()
+    with cli._held(tmp_path / "run"):
+        assert run(*command) == 2
+    assert "--out: wanted a folder that no other process is writing" in capsys.readouterr().err
+    (tmp_path / "run" / ".lock").touch()  # as a killed process leaves it
+    assert run(*command) == 0
+    assert not (tmp_path / "run" / ".lock").exists()
+
+
+# --- words ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["data", "--out", "run", "--epochs", "2.5"], "--epochs: wanted an integer from 1 to"),
+        (["data", "--out", "run", "--k", "x"], "--k: wanted an integer from 1 to 1,000,000,000"),
+        (["data", "--out", "run", "--device", "meta"], "--device: wanted auto, or a device that"),
+        (["", "--out", "run"], "FOLDER_OR_FILE: wanted a path, got no name"),
+        (["data", "--out", ""], "--out: wanted a path, got no name"),
+        pytest.param(
+            *(["data", "--out", "~nobody_of_this_name/run"], "--out: wanted a path, got ~nobody"),
+            marks=pytest.mark.skipif(sys.platform == "win32", reason="which guesses the folder"),
+        ),
+    ],
+)
+def test_an_option_that_is_none_is_told_plainly(arguments, message, capsys):
+    with pytest.raises(SystemExit):
+        run("train", *arguments)
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["evaluate", "sample"])
+def test_only_training_is_continued(trained, tmp_path, capsys, monkeypatch, command):
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_load_run", interrupt)
+    rest = [trained[1]] if command == "evaluate" else ["--out", tmp_path / "new.npy"]
+    assert run(command, trained[0], *rest) == 130
+    assert capsys.readouterr().err == "vaebook: interrupted\n"

@@ -337,6 +337,13 @@ def test_no_more_is_unpacked_than_the_header_promises(tmp_path):
     assert peak < 5_000_000
 
 
+@pytest.mark.parametrize("length", [b"\xff\xff\xff\xff", b"\x00\x0f\xff\xff"])
+def test_a_header_that_promises_more_than_memory_holds(tmp_path, length):
+    (tmp_path / "giant.gz").write_bytes(gzip.compress(b"\0\0\x08\x03" + 3 * length + b"abc"))
+    with pytest.raises(ValueError, match=r"giant\.gz: its header promises axes \[.*fetch it again"):
+        data.read_idx(tmp_path / "giant.gz")
+
+
 def test_a_compressed_file_that_is_no_idx_file(tmp_path):
     (tmp_path / "page.gz").write_bytes(gzip.compress(b"<html>not found</html>"))
     with pytest.raises(ValueError, match=r"page\.gz: starts with 3c 68 74 6d"):

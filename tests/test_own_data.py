@@ -3,6 +3,9 @@
 import gzip
 import math
 import shutil
+import sys
+import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -102,7 +105,13 @@ def test_the_numbers_say_what_they_are(array, shape, kind, rows):
     [
         (np.array([["a", "b"]]), "wanted numbers, got type <U1"),
         (np.zeros((3, 2), complex), "wanted numbers, got type complex128"),
-        (np.zeros(3), "wanted at least one example, as a row or an image"),
+        (np.zeros(3), r"wanted at least one example, as a row or an image \(array\[:, None\] has"),
+        pytest.param(
+            *(np.zeros((3, 2), np.longdouble), "wanted numbers of at most 64 bits, got type"),
+            marks=pytest.mark.skipif(
+                np.dtype(np.longdouble).itemsize <= 8, reason="no such numbers here"
+            ),
+        ),
         (np.zeros((0, 3)), "wanted at least one example"),
         (np.zeros((2, 4, 4, 4)), "wanted images of 1 or 3 channels"),
         (np.zeros((2, 3, 3, 3, 3)), "wanted at least one example"),
@@ -115,6 +124,55 @@ def test_the_numbers_say_what_they_are(array, shape, kind, rows):
 def test_an_array_that_holds_no_data_is_refused(array, message):
     with pytest.raises(ValueError, match=f"^array: {message}"):
         from_array(array)
+
+
+@pytest.mark.parametrize(
+    ("array", "kind", "rows"),
+    [
+        (np.zeros((2, 2), np.uint8), "8-bit", [[0, 0], [0, 0]]),
+        (np.array([[0, 255]], np.uint8), "8-bit", [[0, 255]]),
+        (np.array([[0.0, 1.0]]), "real", [[0.0, 1.0]]),
+        (np.array([[-3, 1000]]), "real", [[-3.0, 1000.0]]),
+        (np.array([[255, 255]], np.uint8), "binary", [[1, 1]]),
+    ],
+)
+def test_numbers_are_taken_as_the_kind_that_a_model_wants(array, kind, rows):
+    data = from_array(array, kind=kind)
+    assert data.kind == kind
+    assert data.rows.is_floating_point() == (kind == "real")
+    assert data.rows.tolist() == rows
+
+
+@pytest.mark.parametrize(
+    ("array", "kind", "message"),
+    [
+        (
+            np.array([[0, 7]]),
+            "binary",
+            "array: wanted binary data, two levels, 0 and 1 or 0 and 255, got int64",
+        ),
+        (
+            np.array([[0.0, 1.0]]),
+            "8-bit",
+            "array: wanted 8-bit data, whole numbers from 0 to 255, got float64",
+        ),
+        (
+            np.array([[0, 256]]),
+            "8-bit",
+            "array: wanted 8-bit data, whole numbers from 0 to 255, got int64",
+        ),
+        (
+            np.array([[True]]),
+            "8-bit",
+            "array: wanted 8-bit data, whole numbers from 0 to 255, got bool",
+        ),
+        (np.array([[math.inf]]), "real", "array: wanted finite numbers"),
+        (np.array([[0]]), "grey", "kind: wanted one of None, 'binary', '8-bit', 'real'"),
+    ],
+)
+def test_numbers_that_are_not_of_the_wanted_kind_are_refused(array, kind, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        from_array(array, kind=kind)
 
 
 def mixed_sizes(path):
@@ -183,14 +241,58 @@ def two_arrays(path):
     return rf"{path}: wanted one array in it, got 2: \['x', 'y'\]"
 
 
+def no_array(path):
+    path = path.with_suffix(".npz")
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("notes", "hello")
+    return rf"{path}: wanted numbers, got type |S5"
+
+
+def claims_terabytes(path):
+    path = path.with_suffix(".npy")
+    header = {"descr": "<f8", "fortran_order": False, "shape": (10**15, 3)}
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+    return rf"{path}: wanted a NumPy file of numbers"
+
+
 def text(path):
     path.write_text("a,b\n1,2\n")
-    return rf"{path}: starts with .* wanted an IDX file"
+    return rf"{path}: starts with .* wanted an IDX file.*what is read: a folder of pictures"
+
+
+def one_picture(path):
+    path = path.with_suffix(".png")
+    Image.fromarray(GREY[0]).save(path)
+    return rf"{path}: starts with .*what is read: a folder of pictures"
+
+
+def film(path):
+    save_pictures(path, GREY)
+    Image.fromarray(GREY[0]).save(
+        path / "07.tif", save_all=True, append_images=[Image.fromarray(GREY[1])]
+    )
+    return rf"{path}/07.tif: wanted a picture of .*, got 2 frames"
+
+
+def transparent_level(path):
+    save_pictures(path, GREY)
+    Image.fromarray(GREY[0]).save(path / "07.png", transparency=int(GREY[0, 0, 0]))
+    return rf"{path}/07.png: wanted .* without transparency, got mode L with"
+
+
+def transparent_palette(path):
+    save_pictures(path, COLOUR)
+    picture = Image.fromarray(COLOUR[0]).quantize(4)
+    picture.save(path / "07.png", transparency=picture.getpixel((0, 0)))
+    return rf"{path}/07.png: wanted .* without transparency, got mode P with"
 
 
 FAULTS = [
     *(mixed_sizes, mixed_colours, corrupt, no_picture, transparent, empty),
-    *(bad_npy, objects, bad_npz, damaged_npz, two_arrays, text),
+    *(film, transparent_level, transparent_palette),
+    *(bad_npy, objects, bad_npz, damaged_npz, two_arrays, no_array, claims_terabytes, text),
+    one_picture,
 ]
 
 
@@ -202,9 +304,98 @@ def test_a_fault_of_a_file_is_named(tmp_path, fault):
         read(path)
 
 
-def test_a_missing_path_is_named(tmp_path):
+@pytest.mark.parametrize("name", ["missing", ""])
+def test_a_missing_path_is_named(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    save_pictures(tmp_path / "pictures", GREY)  # which no name would read
     with pytest.raises(FileNotFoundError, match=r"^path: wanted an existing folder or file, got"):
-        read(tmp_path / "missing")
+        read(name)
+
+
+def test_a_suffix_may_be_of_capitals(tmp_path):
+    np.save(tmp_path / "data.npy", GREY)
+    (tmp_path / "data.npy").rename(tmp_path / "DATA.NPY")
+    assert torch.equal(read(tmp_path / "DATA.NPY").rows, from_array(GREY).rows)
+
+
+# --- folders of pictures ----------------------------------------------------------------------
+
+
+def rows_of(*parts):
+    return from_array(np.concatenate(parts)).rows
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="where links need a privilege")
+def test_linked_folders_are_read_once_and_hidden_things_not_at_all(tmp_path):
+    save_pictures(tmp_path / "data" / "a", GREY[:8])
+    save_pictures(tmp_path / "elsewhere", GREY[8:])
+    (tmp_path / "data" / "b").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "data" / "c").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "loop").symlink_to(tmp_path / "data")
+    (tmp_path / "data" / "a" / "._00.png").write_bytes(b"left by macOS")
+    save_pictures(tmp_path / "data" / ".thumbnails", GREY[:, :2])
+    assert torch.equal(read(tmp_path / "data").rows, rows_of(GREY))
+
+
+def test_a_folder_that_cannot_be_read_is_an_error(tmp_path, monkeypatch):
+    save_pictures(tmp_path / "open", GREY)
+    save_pictures(tmp_path / "shut", GREY)
+    list_folder = Path.iterdir
+
+    def refuse(path):  # root, who may run the tests, reads everything
+        if path.name == "shut":
+            raise PermissionError(13, "Permission denied")
+        return list_folder(path)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(ValueError, match=r"shut: wanted a folder that can be read, got .*denied"):
+        read(tmp_path)
+
+
+def test_photographs_are_turned_upright(tmp_path):
+    tmp_path.joinpath("data").mkdir()
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera lay on its right side
+    for i, image in enumerate(COLOUR):
+        Image.fromarray(np.rot90(image)).save(tmp_path / "data" / f"{i:02}.png", exif=exif)
+    assert torch.equal(read(tmp_path / "data").rows, rows_of(COLOUR))
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".png"])
+def test_a_picture_of_a_grey_palette_is_grey(tmp_path, suffix):
+    folder = tmp_path / "data"
+    save_pictures(folder, GREY[:12])
+    for i, image in enumerate(GREY[12:], 12):
+        palette = Image.fromarray(image).convert("RGB").convert("P", palette=Image.Palette.ADAPTIVE)
+        palette.save(folder / f"{i}{suffix}")
+        assert Image.open(folder / f"{i}{suffix}").mode == "P"
+    assert read(folder).shape == (1, 5, 7)
+    assert torch.equal(read(folder).rows, rows_of(GREY))
+
+
+def test_a_grey_palette_among_colours_is_a_colour(tmp_path):
+    save_pictures(tmp_path / "data", COLOUR)
+    Image.fromarray(GREY[0]).convert("P").save(tmp_path / "data" / "24.gif")
+    grey = np.repeat(GREY[:1, ..., None], 3, 3)
+    assert torch.equal(read(tmp_path / "data").rows, rows_of(COLOUR, grey))
+
+
+@pytest.mark.parametrize(("images", "mode"), [(GREY, "LA"), (COLOUR, "RGBA")])
+def test_an_opaque_alpha_is_dropped(tmp_path, images, mode):
+    (tmp_path / "data").mkdir()
+    for i, image in enumerate(images):
+        Image.fromarray(image).convert(mode).save(tmp_path / "data" / f"{i:02}.png")
+    assert torch.equal(read(tmp_path / "data").rows, rows_of(images))
+
+
+def test_the_second_view_of_a_phone_is_no_frame(tmp_path):
+    (tmp_path / "data").mkdir()
+    first, second = (Image.fromarray(image) for image in COLOUR[:2])
+    first.save(
+        tmp_path / "data" / "0.jpg", format="MPO", save_all=True, append_images=[second], quality=95
+    )
+    assert Image.open(tmp_path / "data" / "0.jpg").n_frames == 2
+    assert read(tmp_path / "data").rows.shape == (1, 105)
 
 
 # --- larger than memory -----------------------------------------------------------------------
@@ -401,6 +592,16 @@ def test_a_constant_dimension_has_no_density():
     rows = torch.randn(20, 3, generator=seeded(0))
     rows[:, 1] = 7.0
     with pytest.raises(ValueError, match=r"^data: wanted numbers that vary.* dimension 1 of 3"):
+        prepare(OwnData(rows, (3,), "real"), rows)
+    with pytest.raises(ValueError, match=r"^data: wanted .*8 bits as whole numbers.* 1 of 3"):
+        prepare(OwnData(rows, (1, 1, 3), "real"), rows)
+
+
+@pytest.mark.parametrize("scale", [1e308, 1e160, 1e-160, 1e-200])
+def test_a_variance_that_float64_cannot_hold_is_refused(scale):
+    rows = torch.randn(20, 3, generator=seeded(0), dtype=torch.float64)
+    rows[:, 2] = rows[:, 2].clamp(-1, 1) * scale
+    with pytest.raises(ValueError, match=r"^data: wanted .*rescale them, got .*dimension 2 of 3"):
         prepare(OwnData(rows, (3,), "real"), rows)
 
 

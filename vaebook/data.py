@@ -503,6 +503,9 @@ def _decompress(content: bytes, path: str, repair: str) -> bytes:
             return start + stream.read(math.prod(shape) * numbers.itemsize + 1)
     except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
         raise ValueError(f"{path} is truncated or damaged ({error}): {repair}") from error
+    except (OverflowError, MemoryError) as error:
+        got = f"its header promises axes {list(shape)}, more than memory holds"
+        raise ValueError(f"{path}: {got}; if it is damaged, {repair}") from error
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 

@@ -19,12 +19,11 @@ import os
 import shutil
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 import torch
@@ -39,8 +38,11 @@ from vaebook.rows import BYTES_AT_ONCE, MappedRows, as_rows
 if TYPE_CHECKING:
     from PIL import Image
 
+FORMATS = "a folder of pictures of one size, an IDX file, .npy, or .npz with one array"
 PICTURES = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"))
-GREY_MODES, COLOUR_MODES = frozenset(("1", "L")), frozenset(("RGB", "P", "CMYK", "YCbCr"))
+PICTURE = "a picture of 8 bits, grey or colour, without transparency"
+GREY_MODES, PALETTE_MODES = frozenset(("1", "L", "LA")), frozenset(("P", "PA"))
+COLOUR_MODES = frozenset(("RGB", "RGBA", "CMYK", "YCbCr"))
 LEAST_EXAMPLES = 20  # fewer leave no test set whose error can be told
 BYTES_IN_MEMORY = 2**32  # larger data stay in a file and are read piece by piece
 ROWS_AT_ONCE = 1000
@@ -52,7 +54,11 @@ LIKELIHOODS = {
     "8-bit": ("logistic", "bernoulli"),
     "real": ("gaussian",),
 }
-
+NUMBERS = {
+    "binary": "two levels, 0 and 1 or 0 and 255",
+    "8-bit": "whole numbers from 0 to 255",
+    "real": "numbers",
+}
 
 AnyRows = Shaped[Tensor, "n dimensions"] | MappedRows
 
@@ -89,8 +95,11 @@ class OwnData:
 # --- reading ----------------------------------------------------------------------------------
 
 
-def read(path: str | os.PathLike[str]) -> OwnData:
+def read(path: str | os.PathLike[str], kind: str | None = None) -> OwnData:
     """Read a folder of pictures or a file of numbers.
+
+    Pictures are turned upright as their camera noted. A picture of a palette is grey if all that it
+    shows is. An alpha channel is dropped where it is opaque, and refused elsewhere, as are films.
 
     Parameters
     ----------
@@ -98,7 +107,11 @@ def read(path: str | os.PathLike[str]) -> OwnData:
         A folder of pictures (with its subfolders, in the order of their names) of one size, all
         grey or all colour; or an IDX file, plain or compressed; or a NumPy file, ``.npy``, or
         ``.npz`` with one array. What is more than 4 GiB stays in its file; pictures and an ``.npz``
-        go through a temporary one, and a compressed IDX file is unpacked in memory.
+        go through a temporary one, and a compressed IDX file is unpacked in memory. Hidden files
+        and folders, whose names begin with a dot, are left out; a folder to which several links
+        lead is read once.
+    kind
+        As for :func:`from_array`.
 
     Returns
     -------
@@ -112,19 +125,19 @@ def read(path: str | os.PathLike[str]) -> OwnData:
     FileNotFoundError
         If there is nothing at `path`.
     """
-    path = Path(path).expanduser()
+    name, path = os.fspath(path), Path(path).expanduser()
+    if not name or not path.exists():  # Path("") would be the working folder
+        raise FileNotFoundError(f"path: wanted an existing folder or file, got {name or 'no name'}")
     if path.is_dir():
-        return from_array(_read_pictures(path), str(path))
-    if not path.is_file():
-        raise FileNotFoundError(f"path: wanted an existing folder or file, got {path}")
-    if path.suffix in (".npy", ".npz"):
+        array = _read_pictures(path)
+    elif path.suffix.lower() in (".npy", ".npz"):
         array = _read_numpy(path)
     else:
-        array = read_idx(path, mapped=path.stat().st_size > BYTES_IN_MEMORY)
-    return from_array(array, str(path))
+        array = _read_idx(path)
+    return from_array(array, str(path), kind)
 
 
-def from_array(array: np.ndarray, argument: str = "array") -> OwnData:
+def from_array(array: np.ndarray, argument: str = "array", kind: str | None = None) -> OwnData:
     """Take an array's rows, and see what kind of numbers they hold.
 
     Parameters
@@ -134,6 +147,9 @@ def from_array(array: np.ndarray, argument: str = "array") -> OwnData:
         height, width) with 1 or 3 channels. Whole numbers lie between 0 and 255.
     argument
         What an error calls it.
+    kind
+        The kind to take them as, for a model of this kind: a few pictures of 8 bits may hold but
+        black and white. None for the narrowest.
 
     Returns
     -------
@@ -146,14 +162,19 @@ def from_array(array: np.ndarray, argument: str = "array") -> OwnData:
     ValueError
         If the shape or type is another one, or a number is not finite or lies out of range.
     """
+    check_in("kind", kind, (None, *LIKELIHOODS))
     if array.dtype.kind not in "buif":
         fail(argument, "numbers", f"type {array.dtype}")
+    if array.dtype.itemsize > 8:
+        fail(argument, "numbers of at most 64 bits", f"type {array.dtype}")
     if not 2 <= array.ndim <= 4 or array.size == 0:
-        fail(argument, "at least one example, as a row or an image", f"shape {array.shape}")
+        hint = " (array[:, None] has one number a row)" if array.ndim == 1 else ""
+        wanted = f"at least one example, as a row or an image{hint}"
+        fail(argument, wanted, f"shape {array.shape}")
     if array.ndim == 4:
         array = _channels_first(array, argument)
     shape = (1, *array.shape[1:]) if array.ndim == 3 else array.shape[1:]
-    kind = _kind_of(array, argument)
+    kind = _kind_of(array, argument, kind)
 
     def convert(piece: np.ndarray) -> Tensor:
         piece = piece.reshape(len(piece), -1)
@@ -166,24 +187,34 @@ def from_array(array: np.ndarray, argument: str = "array") -> OwnData:
     return OwnData(MappedRows(array, convert) if is_large else convert(array), shape, kind)
 
 
-def _kind_of(array: np.ndarray, argument: str) -> str:
+def _kind_of(array: np.ndarray, argument: str, wanted: str | None) -> str:
+    """Return the kind that is wanted, or the narrowest, if the numbers allow it."""
     low, high = np.transpose([(piece.min(), piece.max()) for _, piece in _pieces(array)])
     low, high = low.min(), high.max()
-    if array.dtype.kind == "f":
-        if not np.isfinite([low, high]).all():
-            row = next(
-                start + int(np.flatnonzero(rows)[0])
-                for start, piece in _pieces(array)
-                if (rows := ~np.isfinite(piece.reshape(len(piece), -1)).all(1)).any()
-            )
-            fail(argument, "finite numbers", f"NaN or infinity in row {row}")
-    elif low < 0 or high > 255:
-        got = f"{array.dtype} from {low} to {high}"
-        fail(argument, "whole numbers from 0 to 255, or floats", got)
-    top = 255 if array.dtype.kind in "ui" and high > 1 else 1
-    if all(((piece == 0) | (piece == top)).all() for _, piece in _pieces(array)):
-        return "binary"
-    return "real" if array.dtype.kind == "f" else "8-bit"
+    if not np.isfinite([low, high]).all():
+        _name_row_that_is_not_finite(array, argument)
+    is_whole = array.dtype.kind in "ui"
+    top = 255 if is_whole and high > 1 else 1
+    allowed = {
+        "binary": all(((piece == 0) | (piece == top)).all() for _, piece in _pieces(array)),
+        "8-bit": is_whole and low >= 0 and high <= 255,
+        "real": not is_whole or wanted == "real",
+    }
+    kind = wanted or next((kind for kind in allowed if allowed[kind]), None)
+    if kind is None or not allowed[kind]:
+        whole = f"{NUMBERS['8-bit']}, or floats"
+        numbers = f"{wanted} data, {NUMBERS[wanted]}" if wanted else whole
+        fail(argument, numbers, f"{array.dtype} from {low} to {high}")
+    return kind
+
+
+def _name_row_that_is_not_finite(array: np.ndarray, argument: str) -> NoReturn:
+    row = next(
+        start + int(np.flatnonzero(rows)[0])
+        for start, piece in _pieces(array)
+        if (rows := ~np.isfinite(piece.reshape(len(piece), -1)).all(1)).any()
+    )
+    fail(argument, "finite numbers", f"NaN or infinity in row {row}")
 
 
 def _pieces(array: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
@@ -201,8 +232,15 @@ def _channels_first(array: np.ndarray, argument: str) -> np.ndarray:
     return fail(argument, "images of 1 or 3 channels, first or last", f"shape {array.shape}")
 
 
+def _read_idx(path: Path) -> np.ndarray:
+    try:
+        return read_idx(path, mapped=path.stat().st_size > BYTES_IN_MEMORY)
+    except ValueError as error:  # a table or a single picture, say
+        raise ValueError(f"{error} (what is read: {FORMATS})") from error
+
+
 def _read_numpy(path: Path) -> np.ndarray:
-    is_large = path.suffix == ".npy" and path.stat().st_size > BYTES_IN_MEMORY
+    is_large = path.suffix.lower() == ".npy" and path.stat().st_size > BYTES_IN_MEMORY
     with _numpy_faults_named(path):
         content = np.load(path, mmap_mode="r" if is_large else None, allow_pickle=False)
     if isinstance(content, np.ndarray):
@@ -215,7 +253,9 @@ def _read_numpy(path: Path) -> np.ndarray:
         if is_large:
             _check_room(str(path), "an array that finds", packed.file_size)
         with _numpy_faults_named(path):
-            return _unpacked(content.zip, packed) if is_large else content[content.files[0]]
+            if is_large:
+                return _unpacked(content.zip, packed)
+            return np.asarray(content[content.files[0]])  # of a file that is no array, bytes
 
 
 def _unpacked(archive: zipfile.ZipFile, packed: zipfile.ZipInfo) -> np.ndarray:
@@ -228,23 +268,41 @@ def _unpacked(archive: zipfile.ZipFile, packed: zipfile.ZipInfo) -> np.ndarray:
 def _numpy_faults_named(path: Path) -> Iterator[None]:
     try:
         yield
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except Exception as error:  # of a damaged file, of nearly any class
         fail(str(path), "a NumPy file of numbers", error)
 
 
 def _read_pictures(folder: Path) -> np.ndarray:
-    paths = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in PICTURES]
+    paths = [*_pictures_in(folder, set())]
     if not paths:
         fail(str(folder), f"pictures ({', '.join(sorted(PICTURES))}) in this folder", "none")
     first = _read_picture(paths[0])
     pictures = _room_for(str(folder), (len(paths), *first.shape))
     for i, path in enumerate(paths):
-        picture = _read_picture(path)
+        picture = _read_picture(path, first)
         if picture.shape != first.shape:
             wanted = f"pictures of one size, all grey or all colour: {_form(first)}, as {paths[0]}"
             fail(str(path), wanted, _form(picture))
         pictures[i] = picture
     return pictures
+
+
+def _pictures_in(folder: Path, seen: set[Path]) -> Iterator[Path]:
+    """Find the pictures in a folder and in those below it: once, though links may form a loop."""
+    if folder.resolve() in seen:
+        return
+    seen.add(folder.resolve())
+    try:
+        paths = sorted(folder.iterdir())
+    except OSError as error:
+        fail(str(folder), "a folder that can be read", error)
+    for path in paths:
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            yield from _pictures_in(path, seen)
+        elif path.suffix.lower() in PICTURES:
+            yield path
 
 
 def _room_for(argument: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -269,17 +327,34 @@ def _form(picture: np.ndarray) -> str:
     return f"{'grey' if picture.ndim == 2 else 'colour'} {height} x {width}"
 
 
-def _read_picture(path: Path) -> np.ndarray:
-    from PIL import Image  # takes longer to import than many a use of this module
+def _read_picture(path: Path, like: np.ndarray | None = None) -> np.ndarray:
+    """Read a picture, shape (height, width) if it is grey, otherwise (height, width, 3)."""
+    mode, pixels = _read_pixels(path)
+    if pixels[..., 3:].min(initial=255) < 255:
+        fail(str(path), PICTURE, f"mode {mode} with transparent pixels")
+    is_grey = mode in GREY_MODES
+    if mode in PALETTE_MODES and (like is None or like.ndim == 2):  # among colours, grey is one
+        is_grey = bool((pixels[..., :1] == pixels[..., 1:3]).all())
+    return pixels[..., 0] if is_grey else pixels[..., :3]
 
-    wanted = "a picture of 8 bits, grey or colour, without transparency"
+
+def _read_pixels(path: Path) -> tuple[str, np.ndarray]:
+    """Return a picture's mode, and red, green, blue and, if it has any, alpha of each pixel."""
+    from PIL import Image, ImageOps  # takes longer to import than many a use of this module
+
     try:
         with Image.open(path) as picture:
-            if picture.mode not in GREY_MODES | COLOUR_MODES:
-                fail(str(path), wanted, f"mode {picture.mode}")
-            return np.asarray(picture.convert("L" if picture.mode in GREY_MODES else "RGB"))
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        fail(str(path), wanted, error)
+            # the second view that a phone may add to a photograph is no frame
+            n_frames = 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)
+            mode = picture.mode
+            if n_frames == 1 and mode in GREY_MODES | PALETTE_MODES | COLOUR_MODES:
+                ImageOps.exif_transpose(picture, in_place=True)
+                has_alpha = "A" in picture.getbands() or "transparency" in picture.info
+                return mode, np.asarray(picture.convert("RGBA" if has_alpha else "RGB"))
+            fault = f"mode {mode}" if n_frames == 1 else f"{n_frames} frames"
+    except Exception as error:  # of a damaged file, of nearly any class
+        fault = str(error)
+    return fail(str(path), PICTURE, fault)
 
 
 # --- splitting and preparing ------------------------------------------------------------------
@@ -362,6 +437,11 @@ class Preparation:
         return x if self.kind == "binary" else x * 255
 
     @property
+    def draws_pixels(self) -> bool:
+        """Whether binary pixels are drawn, of which grey levels are the probabilities."""
+        return (self.kind, self.likelihood) == ("8-bit", "bernoulli")
+
+    @property
     def log_volume(self) -> float:
         """What a log-density of prepared rows is greater by than that of the data, in nats."""
         return 0.0 if self.scaling is None else float(self.scaling[1].log().sum())
@@ -393,7 +473,8 @@ def prepare(examples: OwnData, train: AnyRows, likelihood: str = "auto") -> Prep
     Raises
     ------
     ValueError
-        If the likelihood does not suit the numbers, or a real dimension is constant.
+        If the likelihood does not suit the numbers, or a real dimension is constant, or so large
+        or small that its variance over- or underflows.
     """
     usual = LIKELIHOODS[examples.kind]
     check_in(f"likelihood (of {examples.kind} data)", likelihood, ("auto", *usual))
@@ -402,9 +483,16 @@ def prepare(examples: OwnData, train: AnyRows, likelihood: str = "auto") -> Prep
         return Preparation(examples.kind, chosen)
     mean, varies = mean_of(train), mean_of(train, lambda rows: rows != train[0]) > 0
     if not varies.all():
-        wanted = "numbers that vary: a constant has no density, so leave it out"
+        is_image = len(examples.shape) == 3
+        remedy = "give levels of 8 bits as whole numbers" if is_image else "leave it out"
+        wanted = f"numbers that vary: a constant has no density, so {remedy}"
         fail("data", wanted, f"constant dimension {int(varies.int().argmin())} of {len(varies)}")
     variance = mean_of(train, lambda rows: (rows - mean).square()) * len(train) / (len(train) - 1)
+    fits = variance.isfinite() & (variance >= torch.finfo(variance.dtype).tiny)
+    if not fits.all():
+        d = int(fits.int().argmin())
+        wanted = "numbers whose variance float64 can hold: rescale them"
+        fail("data", wanted, f"{variance[d]:.3g} in dimension {d} of {len(fits)}")
     return Preparation(examples.kind, chosen, torch.stack([mean, variance.sqrt()]))
 
 
