@@ -52,8 +52,8 @@ MIXING = re.compile(
 
 
 def is_there(tensor: Tensor) -> bool:
-    """Tell whether a tensor lies on the pretend device; what `vmap` maps over never does."""
-    if torch._C._functorch.is_batchedtensor(tensor):
+    """Tell whether a tensor lies on the pretend device; what `vmap` and `grad` wrap never does."""
+    if torch._C._functorch.is_functorch_wrapped_tensor(tensor):
         return False
     return getattr(tensor.untyped_storage(), "is_pretend_cuda", False)
 

@@ -483,7 +483,6 @@ def test_a_checkpoint_that_cannot_be_written_costs_no_model(data, tmp_path, caps
 @pytest.mark.parametrize(
     ("where", "what"),
     [
-        ("CsvLog.__call__", "the history"),
         ("save_model", "the model"),
         ("_draw_sheets", "the results or sheets"),
     ],

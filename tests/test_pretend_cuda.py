@@ -169,6 +169,7 @@ def test_waits(cuda, n, call):
     assert cuda.waits.total() == n
 
 
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
 def test_waits_are_refused_where_asked(cuda):
     x = torch.ones(3, device="cuda")
     torch.cuda.set_sync_debug_mode("error")

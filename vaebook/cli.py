@@ -291,7 +291,7 @@ def _fit(
             seed=options.seed,
             device=options.device,
             checkpoint=options.out / "checkpoint.pt",
-            callbacks=_callbacks(options, faults),
+            callbacks=_callbacks(options),
         )
     except OSError as error:
         if not hasattr(error, "history"):  # the model is not trained to its end
@@ -309,14 +309,9 @@ def _noted(faults: list[OSError], what: str) -> Iterator[None]:
         faults.append(OSError(f"{what} could not be written: {error}"))
 
 
-def _callbacks(options: argparse.Namespace, faults: list[OSError]) -> list[Callback]:
+def _callbacks(options: argparse.Namespace) -> list[Callback]:
     log = CsvLog(options.out / "history.csv")
-
-    def write(history: History) -> None:
-        with _noted(faults, "the history"):
-            log(history)
-
-    return [write, EarlyStopping(options.patience)] if options.patience else [write]
+    return [log, EarlyStopping(options.patience)] if options.patience else [log]
 
 
 # --- the model --------------------------------------------------------------------------------
