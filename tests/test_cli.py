@@ -1,6 +1,7 @@
 """The command, from pictures to new ones, and what it says of every fault, before any work."""
 
 import csv
+import errno
 import io
 import json
 import os
@@ -57,7 +58,7 @@ def trained(tmp_path_factory):
 def test_a_run_holds_all_that_is_promised(trained):
     folder, _ = trained
     names = {path.name for path in folder.iterdir()}
-    promised = "run.json checkpoint.pt history.csv model.safetensors results.json"
+    promised = ".lock run.json checkpoint.pt history.csv model.safetensors results.json"
     assert names == {*promised.split(), "samples.png", "reconstructions.png"}
     with (folder / "history.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -299,11 +300,12 @@ def test_a_fault_is_one_line_and_status_2(fault, tmp_path, capsys):
         (["sample", "RUN", "--out", "new.gif"], "--out: wanted a file that ends in .png or .npy"),
         (["sample", "RUN", "--out", "no/folder/new.png"], "--out: wanted a file in a folder that"),
         (["sample", "nowhere", "--out", "new.png"], "RUN: wanted a folder that vaebook train"),
-        (["sample", "RUN", "--n", str(10**9), "--out", "S.PNG"], "--n: wanted at most 1,917,396"),
+        (["sample", "RUN", "--n", str(10**9), "--out", "S.PNG"], "--n: wanted at most 1,065,220"),
         (["evaluate", "nowhere", "data.npy"], "RUN: wanted a folder that vaebook train"),
     ],
 )
-def test_faults_of_the_other_commands(trained, arguments, message, capsys):
+def test_faults_of_the_other_commands(trained, arguments, message, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     assert run(*[trained[0] if argument == "RUN" else argument for argument in arguments]) == 2
     assert message in capsys.readouterr().err
 
@@ -331,7 +333,7 @@ def test_an_interrupted_run_is_continued(data, tmp_path, capsys, monkeypatch):
         context.setattr(cli, "fit", interrupt)
         assert run(*command) == 130
     assert "the same command continues the run" in capsys.readouterr().err
-    assert [path.name for path in (tmp_path / "run").iterdir()] == ["run.json"]
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {".lock", "run.json"}
     assert run(*command) == 0
     assert (tmp_path / "run" / "results.json").exists()
 
@@ -354,19 +356,18 @@ def test_a_run_that_diverges_says_so(data, tmp_path, capsys):
         ["--epochs", "0"],
         ["--model", "big"],
         ["--k", "x"],
-        [],
         ["--out"],
     ],
 )
 def test_options_that_are_none_are_refused(options, capsys):
     with pytest.raises(SystemExit) as stop:
-        run("train", *options)
+        run("train", "data", "--out", "run", *options)
     assert stop.value.code == 2
-    assert "vaebook train: error: " in capsys.readouterr().err
+    assert f"vaebook train: error: argument {options[0]}: " in capsys.readouterr().err
 
 
 def test_the_command_is_installed():
-    """The script that pip makes answers, and an interrupted Python module, too."""
+    """The module answers as a script, and its function as the one that pip makes."""
     for command in (["-m", "vaebook.cli"], ["-c", "from vaebook.cli import main; main()"]):
         said = subprocess.check_output([sys.executable, *command, "--version"], text=True)
         assert said.startswith("vaebook ")
@@ -514,6 +515,54 @@ def test_results_outlast_a_closed_pipe(data, tmp_path, monkeypatch):
     assert (tmp_path / "run" / "results.json").exists()
 
 
+def test_nobody_need_listen(data, tmp_path):
+    """Neither to results nor to the lines of the epochs, as behind a `head` that is done."""
+    command = ["-m", "vaebook.cli", "train", str(data(GREY)), "--out", str(tmp_path / "run")]
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, *command, *QUICK], stdout=writing, stderr=writing, check=False
+    )
+    os.close(writing)
+    assert done.returncode == 0
+    assert (tmp_path / "run" / "results.json").exists()
+
+
+def test_numbers_that_cannot_be_written_are_no_success(trained, monkeypatch, capsys):
+    class FullDisk(io.StringIO):
+        def write(self, text):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(sys, "stdout", FullDisk())
+    assert run("evaluate", *trained, "--k", 2) == 2
+    assert "No space left" in capsys.readouterr().err
+
+
+def start_two(*arguments):
+    """Run the command as two processes, as a user starts them; return the status and errors."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [sys.executable, *launcher, "-m", "vaebook.cli", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_two_processes_make_one_run(data, tmp_path, trained):
+    alone = run("train", data(GREY), "--out", tmp_path / "one", *QUICK)
+    status, said, errors = start_two("train", data(GREY), "--out", tmp_path / "two", *QUICK)
+    assert (status, alone) == (0, 0), errors
+    names = [{path.name for path in (tmp_path / n).iterdir()} for n in ("one", "two")]
+    assert names[0] == names[1]
+    assert said.count("log-likelihood") == 2  # of one process: its number, and what k is
+
+
+def test_what_the_first_process_refuses_all_refuse_and_leave_nothing(trained, tmp_path):
+    pictures = trained[1]
+    status, _, errors = start_two("train", pictures, "--out", pictures / "run", *QUICK)
+    assert status != 0
+    assert errors.count("vaebook: error: --out: wanted a folder outside of the data") == 2
+    assert not (pictures / "run").exists()
+
+
 def test_an_output_without_the_sign_of_errors_gets_another(data, tmp_path, monkeypatch):
     written = io.BytesIO()
     with monkeypatch.context() as context:
@@ -630,7 +679,7 @@ def test_a_cycle_is_of_so_many_epochs(data, tmp_path, capsys):
 
 def test_a_run_tells_the_epochs_that_were_trained(data, tmp_path):
     def trained_epochs():
-        return json.loads((tmp_path / "run" / "run.json").read_text())["epochs"]
+        return json.loads((tmp_path / "run" / "run.json").read_text())["trained_epochs"]
 
     command = ["train", data(BINARY), "--out", tmp_path / "run", *QUICK, "--schedule", "constant"]
     for epochs, expected in ((3, 3), (2, 3), (4, 4)):
@@ -644,7 +693,7 @@ def test_a_run_that_stopped_early_is_continued_by_the_same_command(data, tmp_pat
     for _ in range(2):
         assert run(*command) == 0
         settings = json.loads((tmp_path / "run" / "run.json").read_text())
-        assert settings["epochs"] == epochs_in(tmp_path / "run")[-1] < 30
+        assert settings["trained_epochs"] == epochs_in(tmp_path / "run")[-1] < 30
 
 
 def test_a_run_among_its_pictures_is_refused(trained, tmp_path, capsys):
@@ -663,7 +712,6 @@ def test_two_processes_do_not_write_one_run(data, tmp_path, capsys):
     assert "--out: wanted a folder that no other process is writing" in capsys.readouterr().err
     (tmp_path / "run" / ".lock").touch()  # as a killed process leaves it
     assert run(*command) == 0
-    assert not (tmp_path / "run" / ".lock").exists()
 
 
 # --- words ------------------------------------------------------------------------------------

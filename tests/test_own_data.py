@@ -3,8 +3,10 @@
 import gzip
 import math
 import shutil
+import struct
 import sys
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -288,7 +290,23 @@ def transparent_palette(path):
     return rf"{path}/07.png: wanted .* without transparency, got mode P with"
 
 
+def deep_colours(path):
+    """Write a colour picture of 16 bits, which Pillow reads and does not write."""
+    path.mkdir()
+
+    def chunk(kind, content):
+        checked = kind + content
+        return struct.pack(">I", len(content)) + checked + struct.pack(">I", zlib.crc32(checked))
+
+    header = struct.pack(">IIBBBBB", 2, 1, 16, 2, 0, 0, 0)
+    pixels = zlib.compress(b"\0" + bytes(range(12)))
+    chunks = chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+    (path / "00.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
+    return rf"{path}/00.png: wanted a picture of 8 bits, .*, got mode RGB of 16 bits"
+
+
 FAULTS = [
+    deep_colours,
     *(mixed_sizes, mixed_colours, corrupt, no_picture, transparent, empty),
     *(film, transparent_level, transparent_palette),
     *(bad_npy, objects, bad_npz, damaged_npz, two_arrays, no_array, claims_terabytes, text),
@@ -444,6 +462,15 @@ SAVERS = {
     "idx": lambda path, array: path.write_bytes(idx(array)),
     "gz": lambda path, array: path.write_bytes(gzip.compress(idx(array))),
 }
+
+
+def test_a_large_idx_file_of_real_numbers_stays_in_its_file(tmp_path, little_memory):
+    array = RANDOM.normal(size=(24, 3)).astype(">f4")
+    header = bytes([0, 0, 13, 2]) + np.array(array.shape, ">u4").tobytes()
+    (tmp_path / "data.idx").write_bytes(header + array.tobytes())
+    rows = read(tmp_path / "data.idx").rows
+    assert rows.array._mmap is not None  # no copy that only looks like one
+    assert rows[:].tolist() == array.tolist()
 
 
 @pytest.mark.parametrize("form", SAVERS)

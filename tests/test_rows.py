@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from functools import partial
 
 import numpy as np
 import pytest
@@ -133,11 +134,18 @@ class Handlers(Dataset):
         return torch.tensor([signal.getsignal(number) == signal.SIG_IGN for number in SIGNALS])
 
 
-def test_workers_leave_signals_to_the_process_that_saves(tmp_path):
-    def start(worker):
-        (tmp_path / f"{worker}").touch()
+def start(folder, worker):
+    (folder / f"{worker}").touch()
 
-    loader = DataLoader(Handlers(), num_workers=1, worker_init_fn=start)
+
+@pytest.mark.parametrize("method", ["fork", "spawn"] if sys.platform == "linux" else ["spawn"])
+def test_workers_leave_signals_to_the_process_that_saves(tmp_path, method):
+    loader = DataLoader(
+        Handlers(),
+        num_workers=1,
+        worker_init_fn=partial(start, tmp_path),
+        multiprocessing_context=method,
+    )
     (batch,) = as_rows(loader, CPU).batches([torch.arange(3)])
     assert batch.all()
     assert (tmp_path / "0").exists()  # what was to be done there is done as well
@@ -153,6 +161,8 @@ class Stream(IterableDataset):
     [
         ([], "a Dataset of at least one row"),
         ([0.0], "a Dataset that yields rows"),
+        ([np.array(["a"])], "a Dataset that yields rows of numbers"),
+        (MappedRows(X.numpy(), torch.tensor).part(torch.arange(0)), "a tensor of at least one row"),
         ("rows", "a tensor of at least one row"),
         ({0: X[0]}, "a tensor of at least one row"),
         (X[:0], "a tensor of at least one row"),
@@ -169,12 +179,11 @@ def test_what_is_no_rows_is_refused(data, wanted):
         as_rows(data, CPU, argument="validation")
 
 
-def test_a_data_frame_is_told_how_to_become_an_array():
-    class Frame:
-        to_numpy = None
-
-    with pytest.raises(ValueError, match=r"a DataFrame has \.to_numpy\(\), got Frame"):
-        as_rows(Frame(), CPU)
+@pytest.mark.parametrize("name", ["to_numpy", "toarray"])
+def test_a_table_or_sparse_matrix_is_told_how_to_become_an_array(name):
+    table = type("Table", (list,), {name: None})()
+    with pytest.raises(ValueError, match=rf"; a Table has \.{name}\(\), got Table"):
+        as_rows(table, CPU)
 
 
 def test_a_checksum_sees_one_bit_wherever_the_rows_lie(tmp_path):

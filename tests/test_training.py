@@ -9,7 +9,9 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,11 +21,13 @@ from torch.optim.optimizer import (
     register_optimizer_step_post_hook,
     register_optimizer_step_pre_hook,
 )
+from torch.utils.data import Dataset
 
 from tests.common import seeded
 from vaebook import training
 from vaebook.checkpoint import write
 from vaebook.data import dynamic_binarization
+from vaebook.distributed import Team
 from vaebook.gaussian import LinearGaussian
 from vaebook.likelihoods import Gaussian
 from vaebook.priors import StandardNormal
@@ -245,6 +249,81 @@ def test_an_ended_run_resumes_bit_for_bit(tmp_path, uninterrupted, name, seconds
     assert_same_history(history, uninterrupted[1])
 
 
+class Dropout(nn.Module):
+    """The usual model of these tests behind dropout, which draws from torch's own generator."""
+
+    def __init__(self, seed=0):
+        super().__init__()
+        self.vae, self.dropout = make_model(seed), nn.Dropout(0.3)
+
+
+class Augmented(Dataset):
+    """Rows that are drawn anew each time they are asked for."""
+
+    def __len__(self):
+        return len(make_pixels())
+
+    def __getitem__(self, i):
+        return make_pixels()[i].roll(int(torch.randint(6, ())))
+
+
+def dropped(model, x, generator):
+    return elbo_objective(model.vae, model.dropout(x).clamp(max=1.0), generator)
+
+
+@pytest.mark.parametrize(
+    "data", [make_pixels(), [*make_pixels()], Augmented()], ids=["tensor", "list", "augmented"]
+)
+def test_a_resumed_run_draws_the_same_dropout_and_augmentation(tmp_path, data):
+    options = {
+        "transform": dynamic_binarization, "validation": make_pixels(), "epochs": 3,
+        "batch_size": 5, "device": "cpu", "amp": False, "progress": False,
+    }  # fmt: skip
+    whole = Dropout()
+    history = fit(whole, data, dropped, **options)
+    for path, step in ((tmp_path / "a.pt", 2), (tmp_path / "b.pt", 7)):
+        calls = itertools.count(1)
+
+        def stop(x, generator, calls=calls, step=step):
+            if torch.is_grad_enabled() and next(calls) == step:
+                signal.raise_signal(signal.SIGINT)
+            return dynamic_binarization(x, generator)
+
+        with pytest.raises(KeyboardInterrupt):
+            fit(Dropout(), data, dropped, checkpoint=path, **{**options, "transform": stop})
+        resumed = Dropout(seed=1)
+        assert_same_history(fit(resumed, data, dropped, checkpoint=path, **options), history)
+        assert_same_weights(resumed, whole)
+
+
+def test_convolutions_are_repeatable_while_training_alone():
+    before, seen = torch.backends.cudnn.deterministic, []
+
+    def objective(model, x, generator):
+        seen.append(torch.backends.cudnn.deterministic)
+        return log_likelihood(model, x, generator)
+
+    fit(Point(), torch.zeros(4, 2), objective, epochs=1, device="cpu")
+    assert all(seen)
+    assert torch.backends.cudnn.deterministic == before
+
+
+def test_processes_talk_every_second_or_few_steps(monkeypatch):
+    run = SimpleNamespace(team=Team(0, 2), step=0, next_talk=0, last_talk=(0, time.monotonic()))
+    other = [(False, True), 0.0]
+    monkeypatch.setattr(Team, "gather", lambda team, value: [value, other])
+    assert training.Run.agree(run, False, False) == (False, True)
+    assert run.next_talk == 16
+    run.step = 15
+    assert training.Run.agree(run, True, True) == (False, False)
+    run.step, other[1] = 16, 0.3  # the other one takes longer to a step by now
+    assert training.Run.agree(run, True, False) == (True, True)
+    assert run.next_talk == 16 + 3
+    run.step, other[1] = 19, 40.0
+    assert training.Run.agree(run, False, False) == (False, True)
+    assert run.next_talk == 20
+
+
 def test_a_checkpoint_changes_nothing_and_a_finished_one_answers_at_once(tmp_path, uninterrupted):
     checkpoint = tmp_path / "run.pt"
     model = make_model()
@@ -357,7 +436,7 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path, spoil):
     checkpoint = tmp_path / "run.pt"
     train(make_model(), checkpoint=checkpoint)
     spoil(checkpoint)
-    with pytest.raises(ValueError, match=r"^checkpoint: wanted a file written by fit.*, got "):
+    with pytest.raises(ValueError, match=r"^checkpoint: wanted a file that such a run.*, got "):
         train(make_model(), checkpoint=checkpoint)
 
 
@@ -814,7 +893,7 @@ def test_damaged_weights_are_not_resumed_from(tmp_path):
     weights = model.decoder[0].weight.detach().numpy().tobytes()
     written[written.index(weights) + 3] ^= 0x40  # an exponent bit
     checkpoint.write_bytes(written)
-    with pytest.raises(ValueError, match=r"^checkpoint: wanted a file written by fit.*damaged in"):
+    with pytest.raises(ValueError, match=r"^checkpoint: wanted a file that such.*damaged in"):
         train(make_model(), checkpoint=checkpoint)
 
 
@@ -825,7 +904,7 @@ def test_an_incomplete_checkpoint_is_refused(tmp_path, missing):
     state = torch.load(checkpoint)
     del state[missing]
     torch.save(state, checkpoint)
-    with pytest.raises(ValueError, match=r"^checkpoint: wanted a file written by fit"):
+    with pytest.raises(ValueError, match=r"^checkpoint: wanted a file that such a run has written"):
         train(make_model(), checkpoint=checkpoint)
 
 

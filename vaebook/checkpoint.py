@@ -13,7 +13,7 @@ from vaebook import _files
 from vaebook._checks import fail
 
 SUFFIX = ".tmp"  # one for all runs: what a killed one leaves is found again
-WANTED = "a file written by fit (delete it to start anew)"
+WANTED = "a file that such a run has written (delete it to start anew)"
 
 
 def prepare(path: Path) -> None:

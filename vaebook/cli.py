@@ -16,6 +16,7 @@ command again continues a run that was interrupted.
 from __future__ import annotations
 
 import argparse
+import errno
 import itertools
 import json
 import math
@@ -24,7 +25,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -38,7 +39,7 @@ from vaebook.distributed import Team, join
 from vaebook.estimators import Estimate, monte_carlo
 from vaebook.likelihoods import Likelihood, bits_per_dimension
 from vaebook.model_files import load_model, save_model
-from vaebook.rows import as_rows
+from vaebook.rows import Batches, as_rows, checksum
 from vaebook.training import (
     Callback,
     CsvLog,
@@ -57,16 +58,15 @@ if TYPE_CHECKING:
 N_SAMPLES, N_RECONSTRUCTIONS = 64, 10
 AT_ONCE = 100  # test rows between two steps of the progress bar, and samples drawn together
 MOST = 10**9  # of anything that is counted
-MOST_PIXELS = 2**26  # of a sheet: of a little more, Pillow would not open it again
+MOST_PIXELS = 2**26  # of a sheet: of many more, Pillow takes it for an attack
 BYTES_A_WEIGHT = 4 * 4  # float32: the weight, its gradient and Adam's two moments
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status: 2 for what the user can mend, 1 for divergence."""
     options = _parser().parse_args(arguments)
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # where it cannot show "±", results still count
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")  # where it cannot show "±", results still count
     try:
         options.run(options)
     except (ValueError, OSError) as error:
@@ -76,9 +76,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (MemoryError, RuntimeError) as error:
         if not _is_of_memory(error):
             raise
-        remedy = "a smaller --batch-size, --latents or --model takes less"
+        remedy = " (a smaller --batch-size, --latents or --model takes less)"
+        wanted = f"less than there is{remedy if options.run is train else ''}"
         got = str(error) or type(error).__name__
-        return _stop(f"error: memory: wanted less than there is ({remedy}), got {got}", 2)
+        return _stop(f"error: memory: wanted {wanted}, got {got}", 2)
     except KeyboardInterrupt:
         hint = "; the same command continues the run" if options.run is train else ""
         return _stop(f"interrupted{hint}", 130)
@@ -92,7 +93,8 @@ def _is_of_memory(error: Exception) -> bool:
 
 
 def _stop(message: str, status: int) -> int:
-    print("vaebook: " + " ".join(message.split()), file=sys.stderr)
+    with suppress(OSError):  # nobody may listen any more
+        print("vaebook: " + " ".join(message.split()), file=sys.stderr)
     return status
 
 
@@ -100,8 +102,10 @@ def _say(text: str) -> None:
     """Print, if anybody listens: a closed pipe must not end a training."""
     try:
         print(text, flush=True)
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.EINVAL):  # which Windows says of a closed pipe
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what comes later
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -210,16 +214,17 @@ def train(options: argparse.Namespace) -> None:
     Of several processes, all train and measure, and the first one shows and writes.
     """
     check_recipe(options.epochs, options.batch_size, options.lr, None, options.seed)
-    team, _ = join(pick_device(options.device))
-    if team.leads:
-        _check_folder(options.out, options.data)
+    team, options.device = join(options.device)
+    # what the first process refuses, all refuse
+    team.from_first(lambda: _check_folder(options.out, options.data))
     examples = own_data.read(options.data)
     parts = own_data.split(examples.rows)
     preparation = own_data.prepare(examples, parts[0], options.likelihood)
     model = _new_model(options, examples.shape, preparation)
     _start_output(model, preparation, parts[0])
-    settings = _settings(options, examples, preparation)
-    with _claimed(options.out, settings) if team.leads else nullcontext():
+    settings = _settings(options, examples, parts[0], preparation)
+    with ExitStack() as held:
+        team.from_first(lambda: held.enter_context(_claimed(options.out, settings)))
         if team.leads:
             _introduce(options, examples, parts, preparation)
         _train(options, settings, model, preparation, parts, team)
@@ -249,11 +254,13 @@ def _train(
 ) -> None:
     """Train, measure and write. What cannot be written is told when all the rest is done."""
     folder, faults = options.out, list[OSError]()
-    history = _fit(options, model, preparation, parts, faults)
+    callbacks = _callbacks(options) if team.leads else []
+    history = _fit(options, model, preparation, parts, callbacks, faults)
     if team.leads:
         with _noted(faults, "the model"):
+            (folder / "results.json").unlink(missing_ok=True)  # of a shorter run
             save_model(model, folder / "model.safetensors")
-            _write_json(folder / "run.json", {**settings, "epochs": history.n_epochs})
+            _write_json(folder / "run.json", {**settings, "trained_epochs": history.n_epochs})
     results = _measure(model, preparation, parts[2], options, team)
     if not team.leads:
         return
@@ -261,9 +268,10 @@ def _train(
         _write_json(folder / "results.json", results)
         if len(settings["shape"]) == 3:
             _draw_sheets(folder, model, preparation, parts[2], settings["shape"])
-    _report(results, preparation, options)
+    with _noted(faults, "what is printed"):
+        _report(results, preparation, options)
     if faults:
-        raise OSError("; ".join(dict.fromkeys(map(str, faults))))
+        raise OSError("; ".join(map(str, faults)))
     _say(f"written: {folder}")
 
 
@@ -272,6 +280,7 @@ def _fit(
     model: VAE,
     preparation: own_data.Preparation,
     parts: Sequence[own_data.AnyRows],
+    callbacks: list[Callback],
     faults: list[OSError],
 ) -> History:
     # what a transform does, it does in every step; real numbers need it once
@@ -291,7 +300,7 @@ def _fit(
             seed=options.seed,
             device=options.device,
             checkpoint=options.out / "checkpoint.pt",
-            callbacks=_callbacks(options),
+            callbacks=callbacks,
         )
     except OSError as error:
         if not hasattr(error, "history"):  # the model is not trained to its end
@@ -377,7 +386,10 @@ def _start_output(model: VAE, preparation: own_data.Preparation, rows: own_data.
 
 
 def _settings(
-    options: argparse.Namespace, examples: own_data.OwnData, preparation: own_data.Preparation
+    options: argparse.Namespace,
+    examples: own_data.OwnData,
+    rows: own_data.AnyRows,
+    preparation: own_data.Preparation,
 ) -> dict[str, Any]:
     """Everything that a run is, for its folder."""
     chosen = ("model", "latents", "batch_size", "lr", "schedule", "seed", "epochs")
@@ -388,19 +400,20 @@ def _settings(
         "kind": examples.kind,
         "likelihood": preparation.likelihood,
         **{name: getattr(options, name) for name in chosen},
-        "planned_epochs": options.epochs,  # "epochs" becomes the number that were trained
+        "data": checksum(as_rows(rows, own_data.CPU)),
         "scaling": None if preparation.scaling is None else preparation.scaling.tolist(),
     }
 
 
 WRITABLE = "a folder that can be written"
+LOCK = ".lock"  # stays in the folder: to delete it would let two processes in
 
 
 def _check_folder(folder: Path, data: Path) -> None:
     """See before any work that a run's folder is free, or can be made, and make nothing."""
     if data.is_dir() and folder.resolve().is_relative_to(data.resolve()):
         fail("--out", "a folder outside of the data, of which its pictures are none", folder)
-    lowest = next(path for path in (folder, *folder.parents) if path.exists())
+    lowest = next((path for path in (folder, *folder.parents) if path.exists()), folder)
     try:
         with tempfile.TemporaryFile(dir=lowest):
             pass
@@ -433,21 +446,14 @@ def _claimed(folder: Path, settings: dict[str, Any]) -> Iterator[None]:
 @contextmanager
 def _held(folder: Path) -> Iterator[None]:
     """Keep other processes from writing a folder."""
-    path, is_held = folder / ".lock", False
-    try:
-        with path.open("a") as file:
-            try:
-                _lock(file)
-            except (BlockingIOError, PermissionError):
-                fail("--out", "a folder that no other process is writing", folder)
-            except OSError:  # there are file systems without locks
-                pass
-            is_held = True
-            yield
-    finally:  # after it was closed: Windows keeps a file that is open
-        if is_held:
-            with suppress(OSError):
-                path.unlink()
+    with (folder / LOCK).open("a") as file:
+        try:
+            _lock(file)
+        except (BlockingIOError, PermissionError):
+            fail("--out", "a folder that no other process is writing", folder)
+        except OSError:  # there are file systems without locks
+            pass
+        yield
 
 
 def _lock(file: IO[str]) -> None:
@@ -464,25 +470,25 @@ def _lock(file: IO[str]) -> None:
 def _check_settings(folder: Path, settings: dict[str, Any]) -> None:
     """Require the settings of the run that is to be continued.
 
-    At a constant rate, another number of epochs is for `fit` to judge, as are other data of the
-    same form.
+    At a constant rate, another number of epochs is for `fit` to judge.
     """
     found = _read_run(folder)
-    differing = [name for name in _RUN_KEYS if name != "epochs" and found[name] != settings[name]]
-    if differing == ["scaling"]:
-        wanted = "a folder for a run of these data"
-        fail("--out", wanted, f"{folder}, which holds one of other data")
-    if differing:
-        name = differing[0]
-        wanted = f"a folder for a run whose {name} is {settings[name]}"
-        fail("--out", wanted, f"{folder}, which holds one whose {name} is {found[name]}")
-    planned = found.get("planned_epochs", found["epochs"])
-    if settings["schedule"] == "one-cycle" and settings["epochs"] != planned:
+    differing = [name for name in settings if found.get(name) != settings[name]]
+    if differing == ["epochs"] and settings["schedule"] == "constant":
+        return
+    if differing == ["epochs"]:
         wanted = (
-            f"{planned}, over which the rate of the run in {folder} rises and falls (only a run "
-            "of --schedule constant can be continued to another number)"
+            f"{found['epochs']}, over which the rate of the run in {folder} rises and falls (only "
+            "a run of --schedule constant can be continued to another number)"
         )
         fail("--epochs", wanted, settings["epochs"])
+    for name in (name for name in differing if name != "epochs"):
+        if name in ("data", "scaling"):
+            wanted, got = "a folder for a run of these data", "one of other data"
+        else:
+            wanted = f"a folder for a run whose {name} is {settings[name]}"
+            got = f"one whose {name} is {found.get(name)}"
+        fail("--out", wanted, f"{folder}, which holds {got}")
 
 
 def _draw_sheets(
@@ -522,8 +528,8 @@ def evaluate(options: argparse.Namespace) -> None:
         preparation = own_data.Preparation("binary", preparation.likelihood)
     if (list(examples.shape), examples.kind) != (run["shape"], preparation.kind):
         wanted = f"{run['kind']} data of shape {run['shape']}, as the run's"
-        fail(options.data, wanted, f"{examples.kind} ones of shape {list(examples.shape)}")
-    team, _ = join(pick_device(options.device))
+        fail(str(options.data), wanted, f"{examples.kind} ones of shape {list(examples.shape)}")
+    team, options.device = join(options.device)
     if team.leads:
         _say(f"data: {examples}")
     results = _measure(model, preparation, examples.rows, options, team)
@@ -547,7 +553,8 @@ def sample(options: argparse.Namespace) -> None:
         _write_array(path, arrays, options.n)
     else:
         _check_sheet(path, shape, options.n)
-        _sheet(preparation, torch.cat([*pieces]), shape).save(path)
+        with _files.whole_file(path) as unfinished:
+            _sheet(preparation, torch.cat([*pieces]), shape).save(unfinished, "PNG")
     _say(f"written: {path}")
 
 
@@ -575,7 +582,8 @@ def _write_array(path: Path, pieces: Iterator[np.ndarray], n: int) -> None:
 def _check_sheet(path: Path, shape: tuple[int, ...], n: int) -> None:
     if len(shape) != 3:
         fail("--out", "a file that ends in .npy: the examples are no images", path)
-    most = max(1, MOST_PIXELS // math.prod(shape[1:]))
+    height, width = (side + 2 for side in shape[1:])  # with the gap to the next picture
+    most = max(1, MOST_PIXELS // (height * width))
     if n > most:
         fail("--n", f"at most {most:,} examples for one sheet (a file .npy holds more)", n)
 
@@ -611,10 +619,8 @@ def _measure(
     model.to(device)
 
     def measured(positions: Tensor) -> Tensor:
-        order, parts = positions.split(AT_ONCE), []
-        batches = as_rows(rows, own_data.CPU).batches(order)
-        shown = progress_bar(order, "measuring", team.leads)
-        for batch, _ in zip(batches, shown, strict=True):
+        batches, parts = Batches(as_rows(rows, own_data.CPU), positions, AT_ONCE), []
+        for batch in progress_bar(batches, "measuring", team.leads):
             x = preparation(batch, pixels).to(device)
             with torch.inference_mode():
                 bound = model.elbo(x, generator)
@@ -680,17 +686,11 @@ def _read_run(folder: Path) -> dict[str, Any]:
         fail("RUN", "a folder that vaebook train wrote", folder)
     try:
         run = json.loads(path.read_bytes())
-        for name in _RUN_KEYS:
+        for name in ("shape", "kind", "likelihood", "scaling"):
             run[name]
     except (ValueError, KeyError, TypeError) as error:
         fail("RUN", "a folder that vaebook train wrote", f"{path}: {error!r}")
     return run
-
-
-_RUN_KEYS = (
-    *("version", "examples", "shape", "kind", "likelihood", "model", "latents"),
-    *("batch_size", "lr", "schedule", "seed", "epochs", "scaling"),
-)
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

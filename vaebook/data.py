@@ -460,7 +460,8 @@ def read_idx(path: str | os.PathLike[str], mapped: bool = False) -> np.ndarray:
     path : path
         The first bytes of the file decide how it is decompressed, not its name.
     mapped
-        Leave the bytes of an uncompressed file in it (`numpy.memmap`), for one larger than memory.
+        Leave the numbers of an uncompressed file in it, in its order of bytes (`numpy.memmap`), for
+        one larger than memory.
 
     Returns
     -------
@@ -522,6 +523,8 @@ def _parse_idx(content: np.ndarray, path: str) -> np.ndarray:
             f"{numbers.name}); the file is truncated or damaged: fetch it again"
         )
     array = content[header:].view(numbers).reshape(shape)
+    if isinstance(array, np.memmap):
+        return array  # in the file's order of bytes, which a copy would change in memory
     return array.astype(numbers.newbyteorder("="), copy=False)
 
 

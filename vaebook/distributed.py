@@ -140,6 +140,8 @@ class _Evaluated(nn.Module):
     def __init__(self, model: nn.Module, objective: Callable[..., Any]) -> None:
         super().__init__()
         self.model, self.objective = model, objective
+        # without a weight that rests, PyTorch warns that none does
+        self.rests = nn.Parameter(next(model.parameters()).new_zeros(()))
 
     def forward(self, x: Tensor, generator: Generator, **weight: Any) -> Any:
         bound, terms = self.objective(self.model, x, generator, **weight)

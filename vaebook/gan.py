@@ -340,9 +340,8 @@ class _Player:
         self, name: str, network: nn.Module, loss_of: Callable[[Tensor], Tensor], game: _Game
     ) -> None:
         parameters = list(network.parameters())
-        fused = game.device.type != "mps"  # which has no fused Adam
         self.optimizer = torch.optim.Adam(
-            parameters, game.recipe.lr, betas=(0.5, 0.999), fused=fused
+            parameters, game.recipe.lr, betas=(0.5, 0.999), fused=True
         )
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(
             self.optimizer, lambda step: 1 - step / game.n_steps

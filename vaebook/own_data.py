@@ -42,7 +42,7 @@ FORMATS = "a folder of pictures of one size, an IDX file, .npy, or .npz with one
 PICTURES = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"))
 PICTURE = "a picture of 8 bits, grey or colour, without transparency"
 GREY_MODES, PALETTE_MODES = frozenset(("1", "L", "LA")), frozenset(("P", "PA"))
-COLOUR_MODES = frozenset(("RGB", "RGBA", "CMYK", "YCbCr"))
+ALL_MODES = GREY_MODES | PALETTE_MODES | {"RGB", "RGBA", "CMYK", "YCbCr"}
 LEAST_EXAMPLES = 20  # fewer leave no test set whose error can be told
 BYTES_IN_MEMORY = 2**32  # larger data stay in a file and are read piece by piece
 ROWS_AT_ONCE = 1000
@@ -99,7 +99,8 @@ def read(path: str | os.PathLike[str], kind: str | None = None) -> OwnData:
     """Read a folder of pictures or a file of numbers.
 
     Pictures are turned upright as their camera noted. A picture of a palette is grey if all that it
-    shows is. An alpha channel is dropped where it is opaque, and refused elsewhere, as are films.
+    shows is, unless the first picture is a colour one. An alpha channel is dropped where it is
+    opaque, and refused elsewhere, as are films and colours of 16 bits.
 
     Parameters
     ----------
@@ -347,11 +348,14 @@ def _read_pixels(path: Path) -> tuple[str, np.ndarray]:
             # the second view that a phone may add to a photograph is no frame
             n_frames = 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)
             mode = picture.mode
-            if n_frames == 1 and mode in GREY_MODES | PALETTE_MODES | COLOUR_MODES:
+            # Pillow cuts colours of 16 bits to 8, and says so in its name of the format alone
+            is_deep = any(";16" in str(tile[3]) for tile in picture.tile)
+            if n_frames == 1 and not is_deep and mode in ALL_MODES:
                 ImageOps.exif_transpose(picture, in_place=True)
                 has_alpha = "A" in picture.getbands() or "transparency" in picture.info
                 return mode, np.asarray(picture.convert("RGBA" if has_alpha else "RGB"))
-            fault = f"mode {mode}" if n_frames == 1 else f"{n_frames} frames"
+            depth = " of 16 bits" if is_deep else ""
+            fault = f"mode {mode}{depth}" if n_frames == 1 else f"{n_frames} frames"
     except Exception as error:  # of a damaged file, of nearly any class
         fault = str(error)
     return fail(str(path), PICTURE, fault)

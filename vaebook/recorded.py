@@ -73,7 +73,7 @@ class Recorded:
                 raise
             self.is_refused = True
             print(
-                "fit: the objective looks at a tensor on the GPU in each step, so its steps "
+                "training: the objective looks at a tensor on the GPU in each step, so its steps "
                 f"are not recorded as a CUDA graph and take longer ({error})",
                 file=sys.stderr,
             )
@@ -90,13 +90,15 @@ class Recorded:
         graph.register_generator_state(self.generator)
         gc.collect()  # the graph of a run that is over must not be taken down amid the recording
         try:
+            # on a stream of this device: PyTorch keeps one of the first device that recorded; and
             # other threads, which read the next batch, may go on beside a recording
-            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            stream = torch.cuda.Stream(batch.device)
+            with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
                 self.work(self.batch)
         except RuntimeError as error:
             raise RuntimeError(
-                "fit: this step cannot be recorded as a CUDA graph. Delete what you have computed "
-                f"from the model with gradients before, or pass record=False ({error})"
+                "training: this step cannot be recorded as a CUDA graph. Delete what you have "
+                f"computed with gradients from the model, or pass record=False ({error})"
             ) from error
         self.gradients = [parameter.grad for parameter in self.parameters]
         self.graph = graph

@@ -13,12 +13,13 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from vaebook._checks import check_finite, fail
 
 WANTED = "a tensor of at least one row, or an array, Dataset or DataLoader of them"
+CONVERTERS = ("to_numpy", "toarray")  # of a DataFrame, and of a sparse matrix
 BYTES_IN_CHECKSUM = 2**28  # of rows in memory
 ROWS_IN_CHECKSUM = 256  # of others, which take longer to come
 BYTES_AT_ONCE = 2**24
@@ -65,21 +66,20 @@ def as_rows(
         If there is no row, or a floating-point one holds NaN or infinity: found at once where the
         rows are in memory, otherwise when a batch is read.
     """
-    if isinstance(data, MappedRows):
-        return _FromMemory(data, device, dtype, argument)
-    if isinstance(data, DataLoader | Dataset) or _is_sequence(data):
+    is_mapped = isinstance(data, MappedRows)
+    if not is_mapped and (isinstance(data, DataLoader | Dataset) or _is_sequence(data)):
         return _FromDataset(data, device, dtype, argument)
     if isinstance(data, np.ndarray) and not isinstance(data, np.memmap):
         data = _tensor_of(data, argument)
-    if not isinstance(data, Tensor | np.memmap):
-        hint = "; a DataFrame has .to_numpy()" if hasattr(data, "to_numpy") else ""
-        fail(argument, WANTED + hint, type(data).__name__)
-    if data.ndim < 2:
+    if not isinstance(data, Tensor | np.memmap | MappedRows):
+        hints = [f"; a {type(data).__name__} has .{n}()" for n in CONVERTERS if hasattr(data, n)]
+        fail(argument, WANTED + "".join(hints[:1]), type(data).__name__)
+    if len(data.shape) < 2:
         wanted = "rows: two dimensions or more (numbers, one a row, are data[:, None])"
         fail(argument, wanted, f"shape {tuple(data.shape)}")
     if len(data) == 0:
         fail(argument, "a tensor of at least one row", f"shape {tuple(data.shape)}")
-    if isinstance(data, np.memmap):
+    if not isinstance(data, Tensor):
         return _FromMemory(data, device, dtype, argument)
     if data.nbytes > _room(data, device):
         return _FromMemory(data.detach(), device, dtype, argument)
@@ -123,8 +123,10 @@ def checksum(rows: Rows) -> int:
     n_taken = min(n, max(1, BYTES_IN_CHECKSUM // row_bytes) if in_memory else ROWS_IN_CHECKSUM)
     chosen = torch.linspace(0, n - 1, n_taken, dtype=torch.float64).round().to(torch.int64)
     value = 0
-    for batch in rows.batches(chosen.split(max(1, BYTES_AT_ONCE // row_bytes))):
-        value = zlib.crc32(batch.cpu().contiguous().view(torch.uint8).numpy().data, value)
+    with torch.random.fork_rng([]):
+        torch.default_generator.manual_seed(0)  # a Dataset may draw its rows anew each time
+        for batch in rows.batches(chosen.split(max(1, BYTES_AT_ONCE // row_bytes))):
+            value = zlib.crc32(batch.cpu().contiguous().view(torch.uint8).numpy().data, value)
     return value
 
 
@@ -235,22 +237,30 @@ class _FromDataset:
     ) -> None:
         self.options: dict[str, Any] = {"collate_fn": default_collate}
         if isinstance(data, DataLoader):
-            names = ("num_workers", "collate_fn", "prefetch_factor")
+            names = ("num_workers", "collate_fn", "prefetch_factor", "timeout")
             self.options = {name: getattr(data, name) for name in names}
+            self.options["multiprocessing_context"] = data.multiprocessing_context
             self.options["worker_init_fn"] = partial(_start_worker, data.worker_init_fn)
             data = data.dataset
         if not hasattr(data, "__getitem__") or not hasattr(data, "__len__") or len(data) == 0:
             wanted = "a Dataset of at least one row that has __getitem__ and __len__"
             fail(argument, wanted, type(data).__name__)
         self.dataset, self.device, self.argument = data, device, argument
-        first = self._rows(self.options["collate_fn"]([data[0]]))
+        try:
+            first = self._rows(self.options["collate_fn"]([data[0]]))
+        except TypeError as error:
+            fail(argument, "a Dataset that yields rows of numbers", error)
         self.shape, self.home = (len(data), *first.shape[1:]), torch.device("cpu")
         self.dtype = _dtype_of_batches(first, dtype)
 
     def batches(self, positions: Iterable[Tensor]) -> Iterator[Tensor]:
         # the loader asks ahead of what it yields; a list of all would take more than many a row
         asked, yielded = itertools.tee(batch.tolist() for batch in positions)
-        loader = DataLoader(self.dataset, batch_sampler=asked, **self.options)
+        first = [*itertools.islice(asked, 1)]
+        # workers draw otherwise in each epoch, and the loader nothing from what a model draws from
+        workers = Generator().manual_seed(zlib.crc32(repr(first).encode()))
+        asked = itertools.chain(first, asked)
+        loader = DataLoader(self.dataset, batch_sampler=asked, generator=workers, **self.options)
         for batch, where in zip(loader, yielded, strict=True):
             rows = self._rows(batch)
             _check_finite(rows, torch.tensor(where), self.argument)
@@ -267,7 +277,7 @@ class _FromDataset:
 def _is_sequence(data: Any) -> bool:
     """Tell whether `data` yields its elements by position, and is nothing that has another use."""
     is_other = isinstance(data, Tensor | np.ndarray | str | bytes | dict)
-    is_other = is_other or hasattr(data, "to_numpy")
+    is_other = is_other or any(hasattr(data, name) for name in CONVERTERS)
     return not is_other and hasattr(data, "__getitem__") and hasattr(data, "__len__")
 
 

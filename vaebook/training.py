@@ -20,7 +20,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from numbers import Real
@@ -136,9 +136,9 @@ def fit(
         The model; trained in place on `device`, then put back where it was.
     data
         Training data, shape (n, ...), any dtype that `transform` or the model takes: a tensor, a
-        NumPy array or memmap, a `torch.utils.data.Dataset` or `DataLoader`. What does not fit on
-        `device` is read batch by batch, ahead of the step. Floating-point rows come in the dtype
-        of the model's weights.
+        NumPy array or memmap, a list of rows, a `torch.utils.data.Dataset` or `DataLoader`. What
+        does not fit on `device` is read batch by batch, ahead of the step. Floating-point rows come
+        in the dtype of the model's weights.
     objective
         Called as ``objective(model, batch, generator)``; returns the bound to maximise, one value
         a datum, and its terms by name. See :func:`vaebook.vae.elbo_objective`.
@@ -223,7 +223,7 @@ def fit(
         run = _Ascent(
             model, rows, objective, transform, held_out, recipe, path, team, target, record
         )
-        run.check_that_all_do_the_same()
+        run.check_that_all_do_the_same(resume)
         if resume:
             run.load()
         if not run.history.validation:
@@ -467,25 +467,17 @@ class Run:
         self.order_at_epoch_start = self.order.get_state()
         self.epoch += 1
 
-    def check_that_all_do_the_same(self) -> None:
-        """Require that all processes train the same model by the same recipe on the same data."""
-        if self.team.size > 1:
-            _check_sees_single_data(self.model)
-            for settings in self.team.gather(self.settings):
-                for name in settings:
-                    if settings[name] != self.settings[name]:
-                        wanted = f"the same {name} in every process"
-                        fail("fit", wanted, f"{self.settings[name]} and {settings[name]}")
-
     def validate(self) -> None:
         """Measure what is held out, if anything is."""
 
     def is_over(self, callbacks: Sequence[Callback]) -> bool:
         """Tell whether all epochs are done, or a callback wants to stop."""
-        wants_stop = False
-        if self.team.leads and self.history.n_epochs > 0:
-            wants_stop = any([callback(self.history) is True for callback in callbacks])  # noqa: C419 each is called
-        return any(self.team.gather(wants_stop)) or self.epoch >= self.recipe.epochs
+
+        def call_all() -> bool:
+            return any([callback(self.history) is True for callback in callbacks])  # noqa: C419
+
+        wants_stop = self.history.n_epochs > 0 and self.team.from_first(call_all)
+        return wants_stop or self.epoch >= self.recipe.epochs
 
     def finish(self) -> None:
         """Leave the averaged weights in the model, if there are any."""
@@ -533,7 +525,7 @@ class Run:
             self.stamp, self.unsaved = files.stamp(self.path), None
         except OSError as error:
             self.unsaved = error
-            warnings.warn(f"{error}; training goes on", stacklevel=3)
+            warnings.warn(f"{error}; training goes on", stacklevel=4)
 
     def _state(self, noise: list[Any], sums: dict[str, Tensor]) -> dict[str, Any]:
         return {
@@ -569,9 +561,10 @@ class Run:
         self.order.set_state(state["order"].cpu())
         self._restore_noise(state["noise"])
         for name, total in state["sums"].items():  # of all processes together
-            self.sums[name] = total.to(self.device) / self.team.size
+            self.sums[name] = total.to(self.device, self.sum_dtype) / self.team.size
         self.history = History(**state["history"])
         self.first_step = self.step
+        self.last_talk = self.step, time.monotonic()
         self.epoch_started = time.monotonic() - state["seconds"]
 
     def _read(self) -> dict[str, Any] | None:
@@ -597,7 +590,7 @@ class Run:
         except (IndexError, TypeError, RuntimeError):
             own_seed = self.team.seed(self.recipe.seed + 1 + self.step)
             self.noise.manual_seed(own_seed)
-            torch.manual_seed(own_seed + 1)
+            _seed_own_draws(self.device, own_seed + 1)
 
 
 _STATE = frozenset(
@@ -625,7 +618,7 @@ class _Ascent(Run):
         self.transform, self.own_objective = transform or unchanged, objective
         self.held_out = held_out
         self.own_beta = _own_beta(objective) if recipe.kl_warmup else 1.0
-        self.optimizer = torch.optim.Adam(model.parameters(), recipe.lr, fused=device.type != "mps")
+        self.optimizer = torch.optim.Adam(model.parameters(), recipe.lr, fused=True)
         self.scheduler = _schedule(self.optimizer, recipe, self.n_steps)
         self.parts = {"model": model, "optimizer": self.optimizer, "scheduler": self.scheduler}
         self.objective = team.parallel(model, objective)  # all start from the first one's weights
@@ -664,6 +657,24 @@ class _Ascent(Run):
         n_own = self.team.share(self.batch_rows())
         named = _by_name(bound, terms).items()
         self.add_up(loss, {n: each.detach()[:n_own].sum(dtype=self.sum_dtype) for n, each in named})
+
+    def check_that_all_do_the_same(self, resume: bool) -> None:
+        """Require that all processes do the same: otherwise they would wait for one another."""
+        if self.team.size == 1:
+            return
+        _check_sees_single_data(self.model)
+        rows = self.held_out
+        mine = {
+            **self.settings,
+            "validation": None if rows is None else [rows.shape[0], checksum(rows)],
+            "checkpoint": self.path is not None,
+            "resume": resume,
+        }
+        for theirs in self.team.gather(mine):
+            for name in mine:
+                if theirs[name] != mine[name]:
+                    wanted = f"the same {name} in every process"
+                    fail("fit", wanted, f"{mine[name]} and {theirs[name]}")
 
     def end_step(self) -> None:
         """Count, and let the weight of the divergence rise."""
@@ -704,7 +715,9 @@ class _Ascent(Run):
         generator = Generator(self.device).manual_seed(self.team.rank)
         model.eval()
         values = []
-        with torch.no_grad(), self.precision():
+        gpus = [self.device] if on_gpu(self.device) else []
+        # rows that a Dataset draws anew take nothing from what training draws
+        with torch.no_grad(), self.precision(), torch.random.fork_rng(gpus):
             for batch in Batches(rows, positions, 1000):
                 bound, terms = self.own_objective(
                     model, self.transform(batch, generator), generator
@@ -839,8 +852,8 @@ def average_of(model: nn.Module, decay: float | None) -> Average | None:
 def checkpoint_file(checkpoint: str | Path | None, team: Team) -> Path | None:
     """Return where checkpoints go, which can be written."""
     path = None if checkpoint is None else Path(checkpoint).expanduser()
-    if path is not None and team.leads:
-        files.prepare(path)
+    if path is not None:
+        team.from_first(lambda: files.prepare(path))
     return path
 
 
@@ -851,7 +864,8 @@ def log_line(title: str, history: History) -> None:
     train = ", ".join(f"{name} {values[-1]:.2f}" for name, values in history.train.items())
     held_out = history.validation.get("bound")
     validation = f"; validation bound {held_out[-1]:.2f}" if held_out else ""
-    print(f"{title}: {train}{validation}; {history.seconds[-1]:.1f} s", file=sys.stderr)
+    with suppress(OSError):  # nobody may listen any more
+        print(f"{title}: {train}{validation}; {history.seconds[-1]:.1f} s", file=sys.stderr)
 
 
 def progress_bar(items: Iterable[Any], title: str, wanted: bool) -> tqdm:
@@ -913,13 +927,17 @@ def own_arithmetic(device: torch.device, seed: int) -> Iterator[None]:
     torch.backends.cudnn.deterministic = True
     try:
         with torch.random.fork_rng(gpus), torch.cuda.device(device) if gpus else nullcontext():
-            torch.default_generator.manual_seed(seed)
-            if gpus:
-                torch.cuda.manual_seed(seed)
+            _seed_own_draws(device, seed)
             yield
     finally:
         torch.set_flush_denormal(was_flushed)
         torch.backends.cudnn.deterministic = was_deterministic
+
+
+def _seed_own_draws(device: torch.device, seed: int) -> None:
+    torch.default_generator.manual_seed(seed)
+    if on_gpu(device):
+        torch.cuda.manual_seed(seed)  # of the current one
 
 
 @contextmanager
