@@ -366,6 +366,13 @@ def test_options_that_are_none_are_refused(options, capsys):
     assert f"vaebook train: error: argument {options[0]}: " in capsys.readouterr().err
 
 
+def test_what_is_left_out_is_named(capsys):
+    with pytest.raises(SystemExit) as stop:
+        run("train")
+    assert stop.value.code == 2
+    assert "vaebook train: error: the following arguments are required" in capsys.readouterr().err
+
+
 def test_the_command_is_installed():
     """The module answers as a script, and its function as the one that pip makes."""
     for command in (["-m", "vaebook.cli"], ["-c", "from vaebook.cli import main; main()"]):

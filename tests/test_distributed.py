@@ -157,6 +157,8 @@ def test_each_process_draws_noise_of_its_own_and_any_part_of_the_model_may_rest(
     assert (one[:n] != other[:n]).all()
     states = [torch.load(tmp_path / f"noisy.{rank}") for rank in (0, 1)]
     assert states[0][:2] == states[1][:2]
+    bound = states[0][1]["bound"]
+    assert bound[-1] > bound[0]
     for name, weight in states[0][2].items():
         assert torch.equal(weight, states[1][2][name])
 

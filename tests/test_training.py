@@ -309,6 +309,7 @@ def test_convolutions_are_repeatable_while_training_alone():
 
 
 def test_processes_talk_every_second_or_few_steps(monkeypatch):
+    assert training.Run.agree(SimpleNamespace(team=Team()), True, False) == (True, False)
     run = SimpleNamespace(team=Team(0, 2), step=0, next_talk=0, last_talk=(0, time.monotonic()))
     other = [(False, True), 0.0]
     monkeypatch.setattr(Team, "gather", lambda team, value: [value, other])

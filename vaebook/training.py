@@ -542,7 +542,7 @@ class Run:
 
     def load(self) -> None:
         """Go on from the checkpoint, if there is one."""
-        state = None if self.path is None else self.team.from_first(self._read)
+        state = self.team.from_first(self._read)
         if state is None:
             return
         path, theirs = self.path, state["settings"]
