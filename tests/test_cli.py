@@ -591,6 +591,14 @@ def test_a_model_that_finds_no_room_is_refused(data, tmp_path, capsys, monkeypat
     assert run(*command, "--model", "conv", "--out", tmp_path / "run") == 0
 
 
+@pytest.mark.parametrize(("limit", "status"), [(str(3 * 2**20), 2), ("max", 0)])
+def test_a_container_may_have_less_room(data, tmp_path, monkeypatch, limit, status):
+    file = tmp_path / "memory.max"
+    file.write_text(limit + "\n", encoding="ascii")
+    monkeypatch.setattr(cli, "MEMORY_OF_CONTAINER", file)
+    assert run("train", data(GREY), *QUICK, "--out", tmp_path / "run") == status
+
+
 def test_the_weights_that_are_counted_are_those_that_are_trained(data, tmp_path, monkeypatch):
     assert run("train", data(GREY), *QUICK, "--out", tmp_path / "run") == 0
     model = load_model(tmp_path / "run" / "model.safetensors")

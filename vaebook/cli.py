@@ -59,6 +59,7 @@ N_SAMPLES, N_RECONSTRUCTIONS = 64, 10
 AT_ONCE = 100  # test rows between two steps of the progress bar, and samples drawn together
 MOST = 10**9  # of anything that is counted
 MOST_PIXELS = 2**26  # of a sheet: of many more, Pillow takes it for an attack
+MEMORY_OF_CONTAINER = Path("/sys/fs/cgroup/memory.max")  # in bytes, where Linux limits it
 BYTES_A_WEIGHT = 4 * 4  # float32: the weight, its gradient and Adam's two moments
 
 
@@ -196,6 +197,8 @@ def _integer(least: int, most: int) -> Callable[[str], int]:
 def _device(text: str) -> torch.device:
     try:
         device = pick_device(text)
+        if device.type == "cuda" and device.index is None and "LOCAL_RANK" in os.environ:
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))  # under torchrun, each has its own
         float(torch.ones(1, device=device) + 1)  # "meta" has tensors, but no numbers
         Generator(device)
     except Exception as error:  # of what a device lacks, of nearly any class
@@ -350,7 +353,10 @@ def _memory(device: torch.device) -> float:
         return torch.cuda.get_device_properties(device).total_memory
     if sys.platform == "win32":
         return math.inf
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with suppress(OSError, ValueError):  # no such file, or "max"
+        there = min(there, int(MEMORY_OF_CONTAINER.read_text(encoding="ascii")))
+    return there
 
 
 def _mlp(shape: tuple[int, ...], n_latents: int, likelihood: Likelihood) -> VAE:
