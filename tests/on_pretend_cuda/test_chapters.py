@@ -52,9 +52,8 @@ def soon_ended(fit_predict):
 def of_few_points(fit):
     """Put kernels, which lie on no device, at few of the points."""
 
-    def few(kernels, points, y=None, sample_weight=None):
-        weights = None if sample_weight is None else sample_weight[:200]
-        return fit(kernels, points[:200], sample_weight=weights)
+    def few(kernels, points):
+        return fit(kernels, points[:200])
 
     return few
 
@@ -73,7 +72,7 @@ def at_most(most, call, position):
     return smaller
 
 
-def for_few_rows(call, most=10):
+def for_few_rows(most, call):
     """Compute for the first rows, and let what comes out stand for the others."""
 
     def few(model, x, *arguments):
@@ -105,7 +104,7 @@ def test_the_cells_run(name, monkeypatch, tmp_path):
         monkeypatch.setattr(
             model, "log_prob_estimate", at_most(3, model.log_prob_estimate, (2, "k"))
         )
-    monkeypatch.setattr(Diffusion, "elbo", for_few_rows(Diffusion.elbo))
+    monkeypatch.setattr(Diffusion, "elbo", for_few_rows(10, Diffusion.elbo))
     draw = Diffusion.sample_ddim
     monkeypatch.setattr(Diffusion, "sample_ddim", at_most(200, draw, (1, "n")))
     sample = vaebook.data.ToyDensity.sample

@@ -261,7 +261,7 @@ class Tab:
                 violations[name] += self._ask(OTHER_RULES)
         noted = list(self.external), list(self.missing), list(self.errors)
         page.evaluate(KEEP_WHAT_IS_MEASURED)  # from here on, figures miss their elements
-        for name in reversed(WIDTHS):
+        for name in reversed(WIDTHS):  # the page has the last one's width already
             self._widen(name)
             violations[name] += self._ask(COLOUR_RULES[self.scheme])
         return {name: Visit(*noted, *boxes[name], violations[name], faults) for name in WIDTHS}
